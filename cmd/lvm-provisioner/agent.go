@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/provisioner"
+)
+
+// agentCommand serves one node until it is told to stop.
+type agentCommand struct {
+	nodeName   string
+	interval   time.Duration
+	linkDir    string
+	listen     string
+	kubeconfig string
+}
+
+func (c *agentCommand) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "agent",
+		Short: "Serve the volumes of this node",
+		Long: `Serve the volumes of this node: make volumes for claims whose selected node it is,
+publish the volumes found on its disks, reserve released ones for their claims
+again, and publish free capacity. Run it once on each node, as root.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.Validate(); err != nil {
+				return err
+			}
+			return c.Run(cmd.Context())
+		},
+	}
+	c.Flags(cmd.Flags())
+	return cmd
+}
+
+// Flags declares the flags.
+func (c *agentCommand) Flags(f *pflag.FlagSet) {
+	f.StringVar(&c.nodeName, "node-name", "", "name of this machine's Node object; in a pod take it from the downward API, spec.nodeName")
+	f.DurationVar(&c.interval, "interval", 10*time.Second, "time between two looks at the disks when nothing happens; each costs one lvm command")
+	f.StringVar(&c.linkDir, "link-dir", provisioner.DefaultLinkDir, "directory for the links, named by LV UUID, that PersistentVolumes point to; "+
+		"on a file system that a boot empties, so that a link is only there for a volume verified since")
+	f.StringVar(&c.listen, "listen", ":9750", "address for /healthz and /metrics")
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file to reach the API server with; empty inside a pod, where the service account is used")
+}
+
+// Validate joins all that is wrong with the flags.
+func (c *agentCommand) Validate() error {
+	var problems []error
+	if c.nodeName == "" {
+		problems = append(problems, errors.New("--node-name is missing: give the name of this machine's Node object (kubectl get nodes)"))
+	}
+	if c.interval < time.Second {
+		problems = append(problems, fmt.Errorf("--interval is %s: use 1s or more", c.interval))
+	}
+	if !filepath.IsAbs(c.linkDir) {
+		problems = append(problems, fmt.Errorf("--link-dir is %q: use an absolute path", c.linkDir))
+	}
+	if _, _, err := net.SplitHostPort(c.listen); err != nil {
+		problems = append(problems, fmt.Errorf("--listen is %q: use HOST:PORT or :PORT", c.listen))
+	}
+	return errors.Join(problems...)
+}
+
+// Run serves until the context ends.
+func (c *agentCommand) Run(ctx context.Context) error {
+	config, err := clientcmd.BuildConfigFromFlags("", c.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("find the API server (outside a pod use --kubeconfig): %w", err)
+	}
+	config.QPS, config.Burst = 50, 100
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
+	registry := prometheus.NewRegistry()
+	service, err := provisioner.New(ctx, provisioner.Config{
+		Node:     c.nodeName,
+		Interval: c.interval,
+		Links:    provisioner.Links{Dir: c.linkDir},
+		Client:   client,
+		Runner:   lvm.Exec{},
+		Metrics:  provisioner.NewMetrics(registry),
+		Clock:    clock.RealClock{},
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.listen)
+	if err != nil {
+		return fmt.Errorf("listen (choose another address with --listen): %w", err)
+	}
+	server := &http.Server{Handler: handler(service, registry), ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			klog.FromContext(ctx).Error(err, "Serving metrics ended", "address", c.listen)
+		}
+	}()
+	defer server.Close()
+	return service.Run(ctx)
+}
+
+func handler(service *provisioner.Service, registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := service.Healthy(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}

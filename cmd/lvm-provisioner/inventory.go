@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/provisioner"
+)
+
+// inventoryCommand shows what is on this machine's disks. It needs no API server.
+type inventoryCommand struct {
+	output       string
+	metadataOnly bool
+}
+
+func (c *inventoryCommand) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inventory",
+		Short: "Show the volume groups and the volumes of Berth on this machine",
+		Long: `Show the volume groups and the volumes of Berth on this machine, read from the
+disks alone: it works without an API server and changes nothing.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.Validate(); err != nil {
+				return err
+			}
+			return c.Run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	c.Flags(cmd.Flags())
+	return cmd
+}
+
+// Flags declares the flags.
+func (c *inventoryCommand) Flags(f *pflag.FlagSet) {
+	f.StringVarP(&c.output, "output", "o", "table", "table for people, json for programs (sizes in bytes)")
+	f.BoolVar(&c.metadataOnly, "metadata-only", false, "read the metadata without device-mapper; every volume is then shown as not active")
+}
+
+// Validate tells what is wrong with the flags.
+func (c *inventoryCommand) Validate() error {
+	if c.output != "table" && c.output != "json" {
+		return fmt.Errorf("--output is %q: use table or json", c.output)
+	}
+	return nil
+}
+
+// Run prints the inventory.
+func (c *inventoryCommand) Run(ctx context.Context, w io.Writer) error {
+	var options []lvm.Option
+	if c.metadataOnly {
+		options = append(options, lvm.MetadataOnly())
+	}
+	report, err := lvm.New(lvm.Exec{}, options...).Report(ctx)
+	if err != nil {
+		return err
+	}
+	inv := newInventory(report)
+	if c.output == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(inv)
+	}
+	inv.table(w)
+	return nil
+}
+
+// inventory is the JSON form, which programs may rely on.
+type inventory struct {
+	VolumeGroups []groupLine  `json:"volumeGroups"`
+	Volumes      []volumeLine `json:"volumes"`
+}
+
+type groupLine struct {
+	Name       string `json:"name"`
+	UUID       string `json:"uuid"`
+	Size       int64  `json:"size"`
+	Free       int64  `json:"free"`
+	MissingPVs int    `json:"missingPVs"`
+}
+
+type volumeLine struct {
+	VolumeGroup string      `json:"volumeGroup"`
+	Name        string      `json:"name"`
+	UUID        string      `json:"uuid"`
+	Size        int64       `json:"size"`
+	State       string      `json:"state"`
+	Active      bool        `json:"active"`
+	Namespace   string      `json:"namespace,omitempty"`
+	Claim       string      `json:"claim,omitempty"`
+	Member      *memberLine `json:"member,omitempty"`
+	Class       string      `json:"class,omitempty"`
+	FSType      string      `json:"fsType,omitempty"`
+	FSUUID      string      `json:"fsUUID,omitempty"`
+	Generation  int         `json:"generation,omitempty"`
+	APIServer   string      `json:"apiServer,omitempty"`
+	Problem     string      `json:"problem,omitempty"`
+}
+
+type memberLine struct {
+	StatefulSet string `json:"statefulSet"`
+	Ordinal     int    `json:"ordinal"`
+	Replicas    int    `json:"replicas"`
+}
+
+func newInventory(report *lvm.Report) inventory {
+	inv := inventory{VolumeGroups: []groupLine{}, Volumes: []volumeLine{}}
+	for _, vg := range report.VGs {
+		inv.VolumeGroups = append(inv.VolumeGroups, groupLine{vg.Name, vg.UUID, vg.Size, vg.Free, vg.MissingPVs})
+	}
+	for _, v := range provisioner.Survey(report) {
+		t := v.Tags
+		line := volumeLine{
+			VolumeGroup: v.VG.Name, Name: v.LV.Name, UUID: v.LV.UUID, Size: v.LV.Size, State: v.State(), Active: v.LV.Active,
+			Namespace: t.Namespace, Claim: t.Claim, Class: t.Class, FSType: t.FSType, FSUUID: t.FSUUID, Generation: t.Generation, APIServer: t.APIServer,
+		}
+		if m := t.Member; !m.IsZero() {
+			line.Member = &memberLine{m.StatefulSet, m.Ordinal, m.Replicas}
+		}
+		if v.Err != nil {
+			line.Problem = v.Err.Error()
+		}
+		inv.Volumes = append(inv.Volumes, line)
+	}
+	return inv
+}
+
+func (inv inventory) table(w io.Writer) {
+	if len(inv.VolumeGroups) == 0 {
+		fmt.Fprintln(w, "No volume groups. Make one with: vgcreate NAME DEVICE…")
+		return
+	}
+	groups := newTable(w, "VOLUME GROUP", "UUID", "SIZE", "FREE", "MISSING PVS")
+	for _, g := range inv.VolumeGroups {
+		groups.AppendRow(table.Row{g.Name, g.UUID, size(g.Size), size(g.Free), g.MissingPVs})
+	}
+	groups.Render()
+	fmt.Fprintln(w)
+	volumes := newTable(w, "CLAIM", "MEMBER", "STATE", "ACTIVE", "SIZE", "VOLUME", "LV UUID", "PROBLEM")
+	for _, v := range inv.Volumes {
+		member := "-"
+		if m := v.Member; m != nil {
+			member = fmt.Sprintf("%s %d of %d", m.StatefulSet, m.Ordinal, m.Replicas)
+		}
+		volumes.AppendRow(table.Row{v.Namespace + "/" + v.Claim, member, v.State, v.Active, size(v.Size), v.VolumeGroup + "/" + v.Name, v.UUID, v.Problem})
+	}
+	volumes.SuppressEmptyColumns()
+	volumes.Render()
+}
+
+func newTable(w io.Writer, header ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	style := table.StyleLight
+	style.Options = table.OptionsNoBordersAndSeparators
+	style.Format.Header = text.FormatDefault
+	t.SetStyle(style)
+	t.AppendHeader(header)
+	return t
+}
+
+func size(bytes int64) string { return resource.NewQuantity(bytes, resource.BinarySI).String() }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+func TestBadFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"agent":                                     "--node-name is missing: give the name",
+		"agent --node-name=a --interval=1ms":        "--interval is 1ms: use 1s or more",
+		"agent --node-name=a --link-dir=x":          "--link-dir is \"x\": use an absolute path",
+		"agent --node-name=a --listen=9750":         "use HOST:PORT or :PORT",
+		"agent --node-name=a --kubeconfig=/no/such": "find the API server",
+		"agent --colour":                            "unknown flag: --colour",
+		"agent n1":                                  "unknown command \"n1\"",
+		"inventory --output=xml":                    "--output is \"xml\": use table or json",
+	} {
+		cmd := command()
+		cmd.SetArgs(strings.Fields(args))
+		cmd.SetOut(&bytes.Buffer{})
+		if err := cmd.ExecuteContext(context.Background()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %q", args, err, want)
+		}
+	}
+}
+
+func testInventory(t *testing.T) inventory {
+	t.Helper()
+	disk := lvmtest.NewDisk(64, "berth", "other")
+	tags := volume.Tags{
+		Namespace: "db", Claim: "data-galera-0", Member: volume.Member{StatefulSet: "galera", Replicas: 3},
+		Class: "berth", FSType: "ext4", FSUUID: "fs", State: volume.Ready, Generation: 1, APIServer: "api",
+	}
+	disk.Add("berth", lvmtest.Volume{Name: "good", Extents: 3, Tags: tags.Encode()})
+	disk.Add("berth", lvmtest.Volume{Name: "bad", Extents: 1, Tags: []string{"berth.dev/schema=9"}})
+	disk.Add("other", lvmtest.Volume{Name: "foreign", Extents: 1})
+	report, err := lvm.New(disk).Report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newInventory(report)
+}
+
+func TestInventoryJSON(t *testing.T) {
+	out, err := json.Marshal(testInventory(t).Volumes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	want := []map[string]any{
+		{
+			"volumeGroup": "berth", "name": "good", "uuid": got[0]["uuid"], "size": 12582912.0, "state": "ready", "active": false,
+			"namespace": "db", "claim": "data-galera-0", "member": map[string]any{"statefulSet": "galera", "ordinal": 0.0, "replicas": 3.0},
+			"class": "berth", "fsType": "ext4", "fsUUID": "fs", "generation": 1.0, "apiServer": "api",
+		},
+		{
+			"volumeGroup": "berth", "name": "bad", "uuid": got[1]["uuid"], "size": 4194304.0, "state": "unreadable", "active": false,
+			"problem": `tags have schema "9", this program knows schema 1: run the version of Berth that wrote them`,
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestInventoryTable(t *testing.T) {
+	var out bytes.Buffer
+	testInventory(t).table(&out)
+	for _, part := range []string{"berth", "240Mi", "other", "252Mi", "db/data-galera-0", "galera 0 of 3", "ready", "12Mi", "berth/good", "unreadable", `schema "9"`} {
+		if !strings.Contains(out.String(), part) {
+			t.Errorf("%q is not in\n%s", part, &out)
+		}
+	}
+}

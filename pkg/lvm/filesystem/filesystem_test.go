@@ -1,0 +1,140 @@
+package filesystem
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+)
+
+const uuid = "11111111-2222-3333-4444-555555555555"
+
+// loop returns a blank device of the size that xfs needs at least, and the file behind it.
+func loop(t *testing.T) (device, file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, MinSize("xfs")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "losetup", "--find", "--show", file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device = strings.TrimSpace(string(out))
+	t.Cleanup(func() {
+		if err := exec.CommandContext(context.Background(), "losetup", "--detach", device).Run(); err != nil {
+			t.Error(err)
+		}
+	})
+	return device, file
+}
+
+func TestMakeThenProbe(t *testing.T) {
+	run := lvm.Exec{}
+	for _, fsType := range Types {
+		t.Run(fsType, func(t *testing.T) {
+			device, _ := loop(t)
+			got, err := Probe(t.Context(), run, device)
+			if err != nil || !got.IsEmpty() {
+				t.Fatalf("blank device: %s, %v", got, err)
+			}
+			if err := Make(t.Context(), run, device, fsType, uuid); err != nil {
+				t.Fatal(err)
+			}
+			got, err = Probe(t.Context(), run, device)
+			if want := (Content{Type: fsType, UUID: uuid}); err != nil || got != want {
+				t.Fatalf("got %s, %v; want %s", got, err, want)
+			}
+			if err := Check(t.Context(), run, device, fsType); err != nil {
+				t.Errorf("a new file system is not complete: %v", err)
+			}
+		})
+	}
+}
+
+// A file system whose first block reached the disk and whose rest did not.
+func TestCheckFindsTorn(t *testing.T) {
+	for fsType, zero := range map[string]struct{ from, length int64 }{
+		"ext4": {4096, 1 << 20},
+		"xfs":  {512, 64 << 10},
+	} {
+		device, file := loop(t)
+		if err := Make(t.Context(), lvm.Exec{}, device, fsType, uuid); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(make([]byte, zero.length), zero.from); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(t.Context(), lvm.Exec{}, device, fsType); err == nil {
+			t.Errorf("%s: damage was not found", fsType)
+		}
+	}
+}
+
+func TestProbeOther(t *testing.T) {
+	device, file := loop(t)
+	mbr := make([]byte, 512)
+	copy(mbr[446:], []byte{0, 0, 2, 0, 0x83, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0, 0}) // one partition, type 83
+	mbr[510], mbr[511] = 0x55, 0xaa
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(mbr, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Probe(t.Context(), lvm.Exec{}, device)
+	if err != nil || got.IsEmpty() || got.Type != "" {
+		t.Errorf("partition table: got %s, %v", got, err)
+	}
+}
+
+// blkid answers "nothing found" for a device that is not there.
+func TestProbeMissingIsNotEmpty(t *testing.T) {
+	got, err := Probe(t.Context(), lvm.Exec{}, filepath.Join(t.TempDir(), "gone"))
+	if err == nil {
+		t.Errorf("a device that is not there is called %s", got)
+	}
+}
+
+// answers plays programs by name.
+type answers map[string]error
+
+func (a answers) Run(_ context.Context, _, name string, _ ...string) ([]byte, error) {
+	return nil, a[name]
+}
+
+func TestProbeDoubtIsNotEmpty(t *testing.T) {
+	ended := func(name string, code int, stderr string) error {
+		return lvm.NewError("probe", name, nil, code, stderr)
+	}
+	for name, c := range map[string]answers{
+		"ambiguous":              {"blkid": ended("blkid", 8, "")},
+		"usage":                  {"blkid": ended("blkid", 4, "")},
+		"nothing, with a remark": {"blkid": ended("blkid", 2, "error: read failed")},
+		"nothing, unreadable":    {"blkid": ended("blkid", 2, ""), "dd": ended("dd", 1, "Input/output error")},
+		"killed":                 {"blkid": lvm.ErrUnknown},
+		"found without a name":   {},
+	} {
+		if got, err := Probe(t.Context(), c, "/dev/x"); err == nil {
+			t.Errorf("%s: taken for %s", name, got)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package lvm_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
+)
+
+// loopGroup returns LVM without device-mapper on a volume group of its own, "vgt".
+func loopGroup(t *testing.T, size string) (*lvm.System, lvm.Runner) {
+	t.Helper()
+	run := lvmtest.LoopGroup(t, "vgt", size)
+	return lvm.New(run, lvm.MetadataOnly()), run
+}
+
+func report(t *testing.T, s *lvm.System) lvm.VG {
+	t.Helper()
+	r, err := s.Report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.VGs) != 1 {
+		t.Fatalf("%d volume groups, want 1", len(r.VGs))
+	}
+	return r.VGs[0]
+}
+
+func TestLVM(t *testing.T) {
+	s, run := loopGroup(t, "256M")
+	vg := report(t, s)
+	if vg.Name != "vgt" || len(vg.LVs) != 0 || vg.Free != vg.Size || vg.ExtentSize != 4<<20 || len(vg.PVs) != 1 {
+		t.Fatalf("empty group: %+v", vg)
+	}
+
+	tags := []string{"berth.dev/schema=1", "berth.dev/state=creating"}
+	if err := s.Create(t.Context(), vg, "berth-a", 12<<20, tags); err != nil {
+		t.Fatal(err)
+	}
+	made := report(t, s)
+	lv := made.LVs[0]
+	if lv.Name != "berth-a" || lv.Size != 12<<20 || lv.Active || lv.Path != "/dev/mapper/vgt-berth--a" || len(lv.UUID) != 38 {
+		t.Errorf("volume: %+v", lv)
+	}
+	if diff := cmp.Diff(tags, lv.Tags); diff != "" {
+		t.Errorf("tags after create (-want +got)\n%s", diff)
+	}
+	if made.Free != vg.Free-12<<20 || made.Seqno <= vg.Seqno {
+		t.Errorf("free %d, seqno %d after %d, %d", made.Free, made.Seqno, vg.Free, vg.Seqno)
+	}
+
+	for range 2 { // a repeated swap is harmless
+		if err := s.SwapTag(t.Context(), made, lv, "berth.dev/state=creating", "berth.dev/state=ready"); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"berth.dev/schema=1", "berth.dev/state=ready"}
+		if diff := cmp.Diff(want, report(t, s).LVs[0].Tags); diff != "" {
+			t.Errorf("tags after swap (-want +got)\n%s", diff)
+		}
+	}
+
+	// A volume that was moved to another name keeps UUID and tags: found by them.
+	if _, err := run.Run(t.Context(), "test", "lvm", "lvrename", "--driverloaded", "n", "vgt", "berth-a", "berth-b"); err != nil {
+		t.Fatal(err)
+	}
+	if got := report(t, s).LVs[0]; got.UUID != lv.UUID || got.Name != "berth-b" || len(got.Tags) != 2 {
+		t.Errorf("renamed: %+v", got)
+	}
+}
+
+func TestLVMErrors(t *testing.T) {
+	s, _ := loopGroup(t, "64M")
+	vg := report(t, s)
+	if err := s.Create(t.Context(), vg, "berth-a", 4<<20, nil); err != nil {
+		t.Fatal(err)
+	}
+	gone := vg
+	gone.Name = "nosuch"
+	for name, c := range map[string]struct {
+		err  error
+		want error
+	}{
+		"exists":       {s.Create(t.Context(), vg, "berth-a", 4<<20, nil), lvm.ErrExists},
+		"no space":     {s.Create(t.Context(), vg, "berth-b", 1<<30, nil), lvm.ErrNoSpace},
+		"no VG":        {s.Create(t.Context(), gone, "berth-b", 4<<20, nil), lvm.ErrNotFound},
+		"no LV":        {s.SwapTag(t.Context(), vg, lvm.LV{Name: "none"}, "a", "b"), lvm.ErrNotFound},
+		"bad tag":      {s.Create(t.Context(), vg, "berth-b", 4<<20, []string{"x y"}), lvm.ErrUsage},
+		"odd size":     {s.Create(t.Context(), vg, "berth-b", 5000, nil), nil},
+		"not possible": {s.Activate(t.Context(), vg, lvm.LV{Name: "berth-a"}), nil},
+	} {
+		if c.err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if c.want != nil && !errors.Is(c.err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, c.err, c.want)
+		}
+	}
+	if n := len(report(t, s).LVs); n != 1 {
+		t.Errorf("%d volumes after refused creations, want 1", n)
+	}
+}
+
+// Two agents of a rolling update, each with its own process and lock on the
+// shared lock directory, never make more than fits.
+func TestLVMTwoWriters(t *testing.T) {
+	first, run := loopGroup(t, "128M")
+	second := lvm.New(run, lvm.MetadataOnly())
+	vg := report(t, first)
+	var wg sync.WaitGroup
+	var made [2]int
+	for i, s := range []*lvm.System{first, second} {
+		wg.Go(func() {
+			for n := range 6 {
+				err := s.Create(t.Context(), vg, fmt.Sprintf("berth-%d-%d", i, n), 16<<20, []string{"berth.dev/schema=1"})
+				if err == nil {
+					made[i]++
+				} else if !errors.Is(err, lvm.ErrNoSpace) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	fits := int(vg.Free / (16 << 20))
+	after := report(t, first)
+	if made[0]+made[1] != fits || len(after.LVs) != fits {
+		t.Errorf("%d+%d volumes were said to be made, %d are there, %d fit", made[0], made[1], len(after.LVs), fits)
+	}
+}

@@ -1,0 +1,316 @@
+package lvmtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+)
+
+// ExtentSize of every volume group in memory, in bytes.
+const ExtentSize = 4 << 20
+
+// Disk is a machine's volume groups in memory. It implements lvm.Runner for the
+// commands that Berth uses, with the exit codes and texts of lvm 2.03.16,
+// blkid 2.38 and the mkfs programs.
+type Disk struct {
+	mu     sync.Mutex
+	groups []*group
+	count  int
+	// violations are things that must never happen on a disk, such as a file
+	// system made over a user's data.
+	violations []string
+}
+
+type group struct {
+	uuid, name string
+	extents    int64
+	missing    int
+	seqno      int
+	volumes    []*Volume
+}
+
+// Volume is a logical volume in memory.
+type Volume struct {
+	UUID, Name string
+	Extents    int64
+	Tags       []string
+	Active     bool
+	// FSType and FSUUID are what a probe finds.
+	FSType, FSUUID string
+	// Data says that a user wrote to the file system.
+	Data bool
+	// Unreadable makes every read of the device an I/O error.
+	Unreadable bool
+	// Incomplete makes a check of the file system find damage.
+	Incomplete bool
+	// Formats counts the runs of mkfs.
+	Formats int
+}
+
+// NewDisk returns a machine with one volume group of each name, of the given
+// number of extents.
+func NewDisk(extents int64, names ...string) *Disk {
+	d := &Disk{}
+	for _, name := range names {
+		d.groups = append(d.groups, &group{uuid: d.uuid("VG"), name: name, extents: extents, seqno: 1})
+	}
+	return d
+}
+
+// uuid returns a new UUID in LVM's form, with upper and lower case in it.
+func (d *Disk) uuid(kind string) string {
+	d.count++
+	return fmt.Sprintf("%s%04d-aAbB-cCdD-eEfF-gGhH-iIjJ-kKlLmM", kind, d.count)
+}
+
+// Volumes returns the volumes themselves, to look at and to damage.
+func (d *Disk) Volumes() []*Volume {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []*Volume
+	for _, g := range d.groups {
+		all = append(all, g.volumes...)
+	}
+	return all
+}
+
+// VGUUID returns the UUID of the volume group of this name.
+func (d *Disk) VGUUID(name string) string {
+	for _, g := range d.groups {
+		if g.name == name {
+			return g.uuid
+		}
+	}
+	return ""
+}
+
+// Add puts a volume on the disk as if it had always been there.
+func (d *Disk) Add(vg string, v Volume) *Volume {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v.UUID = d.uuid("LV")
+	for _, g := range d.groups {
+		if g.name == vg {
+			g.volumes = append(g.volumes, &v)
+			g.seqno++
+		}
+	}
+	return &v
+}
+
+// PowerCycle leaves every volume inactive, as after a boot.
+func (d *Disk) PowerCycle() {
+	for _, v := range d.Volumes() {
+		v.Active = false
+	}
+}
+
+// LosePV makes physical volumes of a volume group go missing, or come back.
+func (d *Disk) LosePV(vg string, missing int) {
+	for _, g := range d.groups {
+		if g.name == vg {
+			g.missing = missing
+		}
+	}
+}
+
+// Violations returns what happened that must never happen.
+func (d *Disk) Violations() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.violations)
+}
+
+// Run implements lvm.Runner.
+func (d *Disk) Run(_ context.Context, site, name string, args ...string) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out, code, stderr := d.run(name, args)
+	if code != 0 {
+		return out, lvm.NewError(site, name, args, code, stderr)
+	}
+	return out, nil
+}
+
+func (d *Disk) run(name string, args []string) (out []byte, code int, stderr string) {
+	last := args[len(args)-1]
+	switch name {
+	case "lvm":
+		return d.lvm(args)
+	case "blkid":
+		return d.blkid(last)
+	case "dd":
+		if v := d.device(strings.TrimPrefix(args[0], "if=")); v == nil || v.Unreadable {
+			return nil, 1, "dd: error reading: Input/output error"
+		}
+		return nil, 0, ""
+	case "mkfs.ext4":
+		return d.mkfs(last, "ext4", after(args, "-U"))
+	case "mkfs.xfs":
+		return d.mkfs(last, "xfs", strings.TrimPrefix(after(args, "-m"), "uuid="))
+	case "e2fsck", "xfs_repair":
+		if v := d.device(last); v == nil || v.Unreadable || v.Incomplete {
+			return nil, 4, "errors left uncorrected"
+		}
+		return nil, 0, ""
+	}
+	return nil, 127, name + ": command not found"
+}
+
+func (d *Disk) lvm(args []string) ([]byte, int, string) {
+	switch args[0] {
+	case "fullreport":
+		return d.report(), 0, ""
+	case "lvcreate":
+		return d.create(args)
+	case "lvchange":
+		return d.change(args)
+	}
+	return nil, 2, "No such command '" + args[0] + "'."
+}
+
+func (d *Disk) create(args []string) ([]byte, int, string) {
+	vg, name := args[len(args)-1], after(args, "-n")
+	extents, _ := strconv.ParseInt(after(args, "-l"), 10, 64)
+	for _, g := range d.groups {
+		if g.name != vg {
+			continue
+		}
+		if g.missing > 0 {
+			return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", vg)
+		}
+		if slices.ContainsFunc(g.volumes, func(v *Volume) bool { return v.Name == name }) {
+			return nil, 5, fmt.Sprintf("Logical Volume %q already exists in volume group %q", name, vg)
+		}
+		if g.free() < extents {
+			return nil, 5, fmt.Sprintf("Volume group %q has insufficient free space (%d extents): %d required.", vg, g.free(), extents)
+		}
+		v := &Volume{UUID: d.uuid("LV"), Name: name, Extents: extents, Active: after(args, "-W") == "y"}
+		for i, a := range args {
+			if a == "--addtag" {
+				v.Tags = append(v.Tags, args[i+1])
+			}
+		}
+		g.volumes = append(g.volumes, v)
+		g.seqno++
+		return []byte("Logical volume created.\n"), 0, ""
+	}
+	return nil, 5, fmt.Sprintf("Volume group %q not found\nCannot process volume group %s", vg, vg)
+}
+
+func (d *Disk) change(args []string) ([]byte, int, string) {
+	path := args[len(args)-1]
+	for _, g := range d.groups {
+		for _, v := range g.volumes {
+			if g.name+"/"+v.Name != path {
+				continue
+			}
+			if slices.Contains(args, "-a") {
+				v.Active = true
+				return nil, 0, ""
+			}
+			off, on := after(args, "--deltag"), after(args, "--addtag")
+			v.Tags = append(slices.DeleteFunc(v.Tags, func(t string) bool { return t == off || t == on }), on)
+			g.seqno++
+			return nil, 0, ""
+		}
+	}
+	return nil, 5, fmt.Sprintf("Failed to find logical volume %q", path)
+}
+
+func (d *Disk) mkfs(device, fsType, uuid string) ([]byte, int, string) {
+	v := d.device(device)
+	if v == nil || v.Unreadable {
+		return nil, 1, "mkfs: cannot open " + device
+	}
+	if v.FSType != "" {
+		d.violations = append(d.violations, fmt.Sprintf("%s: %s made over %s", v.Name, fsType, v.FSType))
+	}
+	if v.Data {
+		d.violations = append(d.violations, v.Name+": data of a user overwritten")
+	}
+	v.FSType, v.FSUUID, v.Formats = fsType, uuid, v.Formats+1
+	return nil, 0, ""
+}
+
+func (d *Disk) blkid(device string) ([]byte, int, string) {
+	v := d.device(device)
+	if v == nil || v.Unreadable || v.FSType == "" {
+		return nil, 2, ""
+	}
+	if v.FSType == "ambiguous" {
+		return nil, 8, ""
+	}
+	return fmt.Appendf(nil, "DEVNAME=%s\nUUID=%s\nTYPE=%s\nUSAGE=filesystem\n", device, v.FSUUID, v.FSType), 0, ""
+}
+
+// device returns the active volume behind a device-mapper node.
+func (d *Disk) device(path string) *Volume {
+	for _, g := range d.groups {
+		for _, v := range g.volumes {
+			if v.Active && devicePath(g, v) == path {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+func devicePath(g *group, v *Volume) string {
+	return "/dev/mapper/" + strings.ReplaceAll(g.name, "-", "--") + "-" + strings.ReplaceAll(v.Name, "-", "--")
+}
+
+func (g *group) free() int64 {
+	free := g.extents
+	for _, v := range g.volumes {
+		free -= v.Extents
+	}
+	return free
+}
+
+func (d *Disk) report() []byte {
+	type row map[string]string
+	type section struct {
+		VG []row `json:"vg,omitempty"`
+		PV []row `json:"pv,omitempty"`
+		LV []row `json:"lv,omitempty"`
+	}
+	sections := []section{}
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	for _, g := range d.groups {
+		s := section{VG: []row{{
+			"vg_uuid": g.uuid, "vg_name": g.name, "vg_size": number(g.extents * ExtentSize), "vg_free": number(g.free() * ExtentSize),
+			"vg_extent_size": number(ExtentSize), "vg_missing_pv_count": strconv.Itoa(g.missing), "vg_seqno": strconv.Itoa(g.seqno),
+		}}}
+		for _, v := range g.volumes {
+			major := "-1"
+			if v.Active {
+				major = "253"
+			}
+			s.LV = append(s.LV, row{
+				"lv_uuid": v.UUID, "lv_name": v.Name, "lv_dm_path": devicePath(g, v), "lv_size": number(v.Extents * ExtentSize),
+				"lv_tags": strings.Join(v.Tags, ","), "lv_kernel_major": major,
+			})
+		}
+		sections = append(sections, s)
+	}
+	out, err := json.Marshal(map[string]any{"report": sections})
+	if err != nil {
+		panic(err) // strings in maps always marshal
+	}
+	return out
+}
+
+// after returns the argument that follows flag.
+func after(args []string, flag string) string {
+	if i := slices.Index(args, flag); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	return ""
+}

@@ -1,0 +1,176 @@
+package lvm
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Report is what lvm knows about this machine's volume groups at one moment.
+type Report struct {
+	VGs []VG
+}
+
+// VG is a volume group. Sizes are in bytes.
+type VG struct {
+	UUID       string
+	Name       string
+	Size       int64
+	Free       int64
+	ExtentSize int64
+	// MissingPVs is the number of physical volumes that cannot be seen; nothing
+	// is written to a volume group unless it is 0.
+	MissingPVs int
+	// Seqno grows by one with every change of the metadata.
+	Seqno int
+	PVs   []PV
+	LVs   []LV
+}
+
+// PV is a physical volume.
+type PV struct {
+	UUID    string
+	Name    string
+	Size    int64
+	Missing bool
+}
+
+// LV is a logical volume. Size is in bytes.
+type LV struct {
+	UUID string
+	Name string
+	// Path is the device-mapper node, which is there while the volume is active.
+	Path   string
+	Size   int64
+	Tags   []string
+	Active bool
+}
+
+// VG returns the volume groups of this name. lvm refuses to act on an
+// ambiguous name, so callers need exactly one.
+func (r *Report) VG(name string) []VG {
+	var found []VG
+	for _, vg := range r.VGs {
+		if vg.Name == name {
+			found = append(found, vg)
+		}
+	}
+	return found
+}
+
+// reportArgs asks for all tables in one call, which costs about as much as one
+// lvs. Each table names its columns: a column of another table changes the type
+// of the report and is an error. The two segment tables cannot be left out.
+var reportArgs = []string{
+	"fullreport", "--reportformat", "json", "--units", "b", "--nosuffix",
+	"--configreport", "vg", "-o", "vg_uuid,vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_seqno",
+	"--configreport", "pv", "-o", "pv_uuid,pv_name,pv_size,pv_missing",
+	"--configreport", "lv", "-o", "lv_uuid,lv_name,lv_dm_path,lv_size,lv_tags,lv_kernel_major",
+	"--configreport", "pvseg", "-o", "pvseg_start",
+	"--configreport", "seg", "-o", "seg_start",
+}
+
+// Report reads everything in one command. An error means that nothing is known,
+// not that nothing is there.
+func (s *System) Report(ctx context.Context) (*Report, error) {
+	out, err := s.lvm(ctx, "report", reportArgs...)
+	if err != nil {
+		return nil, err
+	}
+	report, err := ParseReport(out)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return report, nil
+}
+
+// ParseReport reads the output of lvm fullreport. In the plain json format all
+// values are strings (json_std needs lvm 2.03.17), and an inactive logical
+// volume has kernel major -1.
+func ParseReport(out []byte) (*Report, error) {
+	var doc struct {
+		Report []struct {
+			VG, PV, LV []row
+		}
+	}
+	if err := json.Unmarshal(out, &doc); err != nil {
+		return nil, fmt.Errorf("parse: %w", err)
+	}
+	if doc.Report == nil {
+		return nil, fmt.Errorf("parse: no report in the output of lvm")
+	}
+	var r Report
+	for _, section := range doc.Report {
+		if len(section.VG) == 0 {
+			// Physical volumes of no volume group come in a section of their own.
+			if len(section.LV) > 0 {
+				return nil, fmt.Errorf("parse: %d logical volumes without a volume group", len(section.LV))
+			}
+			continue
+		}
+		if len(section.VG) != 1 {
+			return nil, fmt.Errorf("parse: %d volume groups in one section", len(section.VG))
+		}
+		vg, err := parseVG(section.VG[0], section.PV, section.LV)
+		if err != nil {
+			return nil, fmt.Errorf("parse volume group %s: %w", section.VG[0]["vg_name"], err)
+		}
+		r.VGs = append(r.VGs, vg)
+	}
+	return &r, nil
+}
+
+func parseVG(head row, pvs, lvs []row) (VG, error) {
+	c := columns{row: head}
+	vg := VG{
+		UUID: c.text("vg_uuid"), Name: c.text("vg_name"),
+		Size: c.number("vg_size"), Free: c.number("vg_free"), ExtentSize: c.number("vg_extent_size"),
+		MissingPVs: int(c.number("vg_missing_pv_count")), Seqno: int(c.number("vg_seqno")),
+	}
+	if c.err == nil && vg.ExtentSize <= 0 {
+		c.err = fmt.Errorf("extent size is %d", vg.ExtentSize)
+	}
+	for _, row := range pvs {
+		c.row = row
+		vg.PVs = append(vg.PVs, PV{
+			UUID: c.text("pv_uuid"), Name: c.text("pv_name"), Size: c.number("pv_size"), Missing: row["pv_missing"] != "",
+		})
+	}
+	for _, row := range lvs {
+		c.row = row
+		lv := LV{
+			UUID: c.text("lv_uuid"), Name: c.text("lv_name"), Path: c.text("lv_dm_path"),
+			Size: c.number("lv_size"), Active: c.number("lv_kernel_major") >= 0,
+		}
+		if tags := row["lv_tags"]; tags != "" {
+			lv.Tags = strings.Split(tags, ",")
+		}
+		vg.LVs = append(vg.LVs, lv)
+	}
+	return vg, c.err
+}
+
+type row map[string]string
+
+// columns reads values out of a row and keeps the first error.
+type columns struct {
+	row row
+	err error
+}
+
+func (c *columns) text(key string) string {
+	if c.row[key] == "" && c.err == nil {
+		c.err = fmt.Errorf("column %s is missing", key)
+	}
+	return c.row[key]
+}
+
+func (c *columns) number(key string) int64 {
+	n, err := strconv.ParseInt(c.row[key], 10, 64)
+	if err != nil && c.err == nil {
+		c.err = fmt.Errorf("column %s: %w", key, err)
+	}
+	return n
+}

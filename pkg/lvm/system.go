@@ -1,0 +1,87 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+)
+
+// System is the LVM of this machine. Commands that change something run one at
+// a time; other processes are kept out by the lock directory that lvm shares
+// with them.
+type System struct {
+	runner Runner
+	// metadataOnly leaves the kernel out of it, see MetadataOnly.
+	metadataOnly bool
+	write        sync.Mutex
+}
+
+// Option changes how a System uses lvm.
+type Option func(*System)
+
+// MetadataOnly lets lvm work on metadata without device-mapper: volumes are
+// real, and can be reported, but are never active. For machines without
+// device-mapper, where Berth can take stock but not serve.
+func MetadataOnly() Option { return func(s *System) { s.metadataOnly = true } }
+
+// New returns the LVM that the runner reaches.
+func New(runner Runner, options ...Option) *System {
+	s := &System{runner: runner}
+	for _, option := range options {
+		option(s)
+	}
+	return s
+}
+
+// Create makes a logical volume of size bytes, a multiple of the extent size,
+// with its tags in the same transaction: no volume is ever there without them.
+// Old signatures are wiped, so that a probe tells our file system from a
+// former owner's. An error other than ErrUnknown says that no volume was made,
+// as far as lvm knows; callers look it up by tag all the same.
+func (s *System) Create(ctx context.Context, vg VG, name string, size int64, tags []string) error {
+	if size <= 0 || size%vg.ExtentSize != 0 {
+		return fmt.Errorf("create: %d bytes is not a multiple of the extent size %d", size, vg.ExtentSize)
+	}
+	// The system must not activate our volumes by itself at boot: the agent does,
+	// when it has checked who they are.
+	args := []string{"lvcreate", "-y", "--setautoactivation", "n"}
+	if s.metadataOnly {
+		args = append(args, "-an", "-W", "n", "-Z", "n")
+	} else {
+		args = append(args, "-W", "y", "-Z", "y")
+	}
+	args = append(args, "-l", strconv.FormatInt(size/vg.ExtentSize, 10), "-n", name)
+	for _, tag := range tags {
+		args = append(args, "--addtag", tag)
+	}
+	return s.change(ctx, "create", append(args, vg.Name)...)
+}
+
+// Activate makes the volume's device appear.
+func (s *System) Activate(ctx context.Context, vg VG, lv LV) error {
+	if s.metadataOnly {
+		return fmt.Errorf("activate %s: not possible without device-mapper", lv.Name)
+	}
+	return s.change(ctx, "activate", "lvchange", "-y", "-a", "y", vg.Name+"/"+lv.Name)
+}
+
+// SwapTag takes one tag off and puts another on in a single transaction.
+// Repeating it is harmless.
+func (s *System) SwapTag(ctx context.Context, vg VG, lv LV, off, on string) error {
+	return s.change(ctx, "swap-tag", "lvchange", "--deltag", off, "--addtag", on, vg.Name+"/"+lv.Name)
+}
+
+func (s *System) change(ctx context.Context, site string, args ...string) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	_, err := s.lvm(ctx, site, args...)
+	return err
+}
+
+func (s *System) lvm(ctx context.Context, site string, args ...string) ([]byte, error) {
+	if s.metadataOnly {
+		args = append([]string{args[0], "--driverloaded", "n"}, args[1:]...)
+	}
+	return s.runner.Run(ctx, site, "lvm", args...)
+}

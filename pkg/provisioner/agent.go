@@ -1,0 +1,246 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	storagelisters "k8s.io/client-go/listers/storage/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// Config is what an agent needs to know.
+type Config struct {
+	// Node is the name of the Node object of this machine.
+	Node string
+	// Interval between two passes when nothing happens.
+	Interval time.Duration
+	Links    Links
+	Client   kubernetes.Interface
+	// Runner runs the storage commands of this machine.
+	Runner  lvm.Runner
+	Metrics *Metrics
+	Clock   clock.Clock
+}
+
+// view is what the agent reads of the API, from informers' caches.
+type view struct {
+	pvs        cache.Indexer // with the index byLVUUID
+	classes    storagelisters.StorageClassLister
+	nodes      corelisters.NodeLister // holds this node only
+	capacities storagelisters.CSIStorageCapacityLister
+}
+
+// Agent looks after the volumes of one node.
+type Agent struct {
+	view
+	node     string
+	interval time.Duration
+	links    Links
+	client   kubernetes.Interface
+	run      lvm.Runner
+	lvm      *lvm.System
+	metrics  *Metrics
+	clock    clock.Clock
+	events   record.EventRecorder
+
+	wake     chan struct{}
+	lastPass atomic.Pointer[passResult]
+	// groups holds the UUIDs of the volume groups seen here, to tell the PVs
+	// that matter from those of other nodes.
+	groups sync.Map
+
+	// mu is held by whoever works on the disks: a pass, or a claim being served.
+	mu      sync.Mutex
+	notices *notices
+	// verified holds the UUIDs of the volumes whose content was seen to be right
+	// since this process started.
+	verified map[string]bool
+}
+
+type passResult struct{ err error }
+
+const (
+	// settleTime lets a burst of events become one pass.
+	settleTime = 500 * time.Millisecond
+	// retryTime is how soon a pass that ended early is tried again.
+	retryTime = 2 * time.Second
+	// resync has the library look again at claims that it has let go.
+	resync = 15 * time.Minute
+)
+
+func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
+	run := cfg.Metrics.Metered(cfg.Runner)
+	return &Agent{
+		view: v, node: cfg.Node, interval: cfg.Interval, links: cfg.Links, client: cfg.Client,
+		run: run, lvm: lvm.New(run), metrics: cfg.Metrics, clock: cfg.Clock, events: events,
+		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
+	}
+}
+
+// Service is an agent with its connection to the API.
+type Service struct {
+	agent       *Agent
+	informers   []informers.SharedInformerFactory
+	synced      []cache.InformerSynced
+	provisioner *controller.ProvisionController
+	broadcaster record.EventBroadcaster
+}
+
+// New connects an agent to the API.
+func New(ctx context.Context, cfg Config) (*Service, error) {
+	all := informers.NewSharedInformerFactory(cfg.Client, resync)
+	own := informers.NewSharedInformerFactoryWithOptions(cfg.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, cfg.Node).String()
+	}))
+	system := informers.NewSharedInformerFactoryWithOptions(cfg.Client, 0, informers.WithNamespace(volume.SystemNamespace))
+	pvs, claims := all.Core().V1().PersistentVolumes().Informer(), all.Core().V1().PersistentVolumeClaims().Informer()
+	classes, nodes := all.Storage().V1().StorageClasses(), own.Core().V1().Nodes()
+	capacities := system.Storage().V1().CSIStorageCapacities()
+	if err := pvs.AddIndexers(cache.Indexers{byLVUUID: indexByLVUUID}); err != nil {
+		return nil, fmt.Errorf("index PVs: %w", err)
+	}
+
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: cfg.Client.CoreV1().Events("")})
+	events := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: volume.Provisioner, Host: cfg.Node})
+	agent := newAgent(cfg, view{
+		pvs: pvs.GetIndexer(), classes: classes.Lister(), nodes: nodes.Lister(), capacities: capacities.Lister(),
+	}, events)
+
+	if _, err := pvs.AddEventHandler(agent.wakeOn(agent.isOwnPV)); err != nil {
+		return nil, fmt.Errorf("watch PVs: %w", err)
+	}
+	if _, err := classes.Informer().AddEventHandler(agent.wakeOn(func(any) bool { return true })); err != nil {
+		return nil, fmt.Errorf("watch StorageClasses: %w", err)
+	}
+
+	s := &Service{
+		agent:       agent,
+		broadcaster: broadcaster,
+		informers:   []informers.SharedInformerFactory{all, own, system},
+		synced: []cache.InformerSynced{
+			pvs.HasSynced, claims.HasSynced, classes.Informer().HasSynced, nodes.Informer().HasSynced, capacities.Informer().HasSynced,
+		},
+	}
+	s.provisioner = controller.NewProvisionController(klog.FromContext(ctx), cfg.Client, volume.Provisioner, agent,
+		// One agent a node acts on its own claims; there is nothing to elect.
+		controller.LeaderElection(false),
+		controller.ClaimsInformer(claims), controller.VolumesInformer(pvs), controller.ClassesInformer(classes.Informer()),
+		// The queue store saves a PV for as long as it takes. The default store
+		// gives up after a minute and deletes the volume.
+		controller.CreateProvisionedPVLimiter(retry()),
+		controller.RateLimiter(retry()),
+		controller.FailedProvisionThreshold(0), controller.FailedDeleteThreshold(0),
+		controller.Threadiness(2), controller.ResyncPeriod(resync),
+	)
+	return s, nil
+}
+
+// retry starts within a second and never gives up.
+func retry() workqueue.TypedRateLimiter[any] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[any](500*time.Millisecond, time.Minute)
+}
+
+// Run serves until the context ends.
+func (s *Service) Run(ctx context.Context) error {
+	defer s.broadcaster.Shutdown()
+	for _, factory := range s.informers {
+		factory.Start(ctx.Done())
+	}
+	if !cache.WaitForCacheSync(ctx.Done(), s.synced...) {
+		return fmt.Errorf("read the API: %w", ctx.Err())
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { s.provisioner.Run(ctx) })
+	s.agent.loop(ctx)
+	wg.Wait()
+	for _, factory := range s.informers {
+		factory.Shutdown()
+	}
+	return nil
+}
+
+var errNoPass = errors.New("no pass has ended yet")
+
+// Healthy returns what went wrong in the last pass.
+func (s *Service) Healthy() error {
+	last := s.agent.lastPass.Load()
+	if last == nil {
+		return errNoPass
+	}
+	return last.err
+}
+
+// loop makes a pass at once, then at each interval and after each Wake.
+func (a *Agent) loop(ctx context.Context) {
+	logger := klog.FromContext(ctx)
+	for {
+		pause := a.interval
+		if err := a.Pass(ctx); err != nil && ctx.Err() == nil {
+			logger.Error(err, "Pass over the node ended early", "node", a.node)
+			pause = min(pause, retryTime)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.clock.After(pause):
+		case <-a.wake:
+			select {
+			case <-ctx.Done():
+				return
+			case <-a.clock.After(settleTime):
+			}
+		}
+	}
+}
+
+// Wake asks for a pass soon. It never blocks.
+func (a *Agent) Wake() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *Agent) wakeOn(matters func(obj any) bool) cache.ResourceEventHandler {
+	return cache.FilteringResourceEventHandler{
+		FilterFunc: matters,
+		Handler: cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { a.Wake() },
+			UpdateFunc: func(any, any) { a.Wake() },
+			DeleteFunc: func(any) { a.Wake() },
+		},
+	}
+}
+
+func (a *Agent) isOwnPV(obj any) bool {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	pv, ok := obj.(*corev1.PersistentVolume)
+	if !ok {
+		return false
+	}
+	_, here := a.groups.Load(pv.Annotations[volume.AnnotationVGUUID])
+	return here
+}

@@ -1,0 +1,87 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+)
+
+// Metrics are the numbers that the agent shows about its node.
+type Metrics struct {
+	volumes   *prometheus.GaugeVec
+	free      *prometheus.GaugeVec
+	commands  *prometheus.CounterVec
+	adoptions *prometheus.CounterVec
+	passes    *prometheus.CounterVec
+}
+
+// NewMetrics registers the agent's metrics.
+func NewMetrics(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		volumes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_volumes", Help: "Logical volumes of Berth on this node by volume group and state; state unreadable has tags that cannot be read.",
+		}, []string{"vg", "state"}),
+		free: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_volume_group_free_bytes", Help: "Unallocated bytes of a volume group that a StorageClass names or that holds volumes of Berth.",
+		}, []string{"vg"}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "berth_commands_total", Help: "Storage commands run, by command and result (ok, error, unknown).",
+		}, []string{"command", "result"}),
+		adoptions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "berth_adoptions_total", Help: "Retained volumes given back to their claim: published again from tags, reserved again after release, or found by a claim that came first.",
+		}, []string{"kind"}),
+		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "berth_passes_total", Help: "Passes of the agent over its node, by result (ok, error).",
+		}, []string{"result"}),
+	}
+	registry.MustRegister(m.volumes, m.free, m.commands, m.adoptions, m.passes)
+	return m
+}
+
+func (m *Metrics) adopted(kind string) { m.adoptions.WithLabelValues(kind).Inc() }
+
+func (m *Metrics) passed(err error) { m.passes.WithLabelValues(result(err)).Inc() }
+
+// observe replaces the gauges by what a pass has found.
+func (m *Metrics) observe(vgs []lvm.VG, volumes []Volume) {
+	m.free.Reset()
+	m.volumes.Reset()
+	for _, vg := range vgs {
+		m.free.WithLabelValues(vg.Name).Set(float64(vg.Free))
+	}
+	for _, v := range volumes {
+		m.volumes.WithLabelValues(v.VG.Name, v.State()).Inc()
+	}
+}
+
+// Metered counts the commands that go through to next.
+func (m *Metrics) Metered(next lvm.Runner) lvm.Runner { return metered{next, m.commands} }
+
+type metered struct {
+	next     lvm.Runner
+	commands *prometheus.CounterVec
+}
+
+func (r metered) Run(ctx context.Context, site, name string, args ...string) ([]byte, error) {
+	out, err := r.next.Run(ctx, site, name, args...)
+	command := name
+	if name == "lvm" && len(args) > 0 {
+		command = args[0]
+	}
+	r.commands.WithLabelValues(command, result(err)).Inc()
+	return out, err
+}
+
+func result(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, lvm.ErrUnknown):
+		return "unknown"
+	default:
+		return "error"
+	}
+}

@@ -1,0 +1,240 @@
+package provisioner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/lvm/filesystem"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+const annSelectedNode = "volume.kubernetes.io/selected-node"
+
+// ShouldProvision implements controller.Qualifier: of the agents of all nodes
+// only the one whose node the scheduler selected acts, or says anything.
+func (a *Agent) ShouldProvision(_ context.Context, claim *corev1.PersistentVolumeClaim) bool {
+	return claim.Annotations[annSelectedNode] == a.node
+}
+
+// Delete implements controller.Provisioner by refusing.
+func (a *Agent) Delete(_ context.Context, pv *corev1.PersistentVolume) error {
+	return deleteRefused(pv.Name)
+}
+
+// Provision implements controller.Provisioner. It can be ended at any point and
+// called again: it starts from what is on the disk.
+func (a *Agent) Provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pv, err := a.provision(ctx, o)
+	return pv, stateOf(err), err
+}
+
+// stateOf tells the library how to go on after an error.
+func stateOf(err error) controller.ProvisioningState {
+	r, _ := isReason(err)
+	switch {
+	case errors.Is(err, lvm.ErrUnknown):
+		return controller.ProvisioningInBackground
+	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial:
+		return controller.ProvisioningReschedule
+	default:
+		return controller.ProvisioningFinished
+	}
+}
+
+func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, error) {
+	c, err := parseClass(o.StorageClass)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkClaim(o.PVC); err != nil {
+		return nil, err
+	}
+	v, err := a.find(ctx, o.PVC)
+	if err != nil {
+		return nil, err
+	}
+	// A ready volume is the claim's data, whatever else is asked for. It is looked
+	// for in every volume group, not only in the class's.
+	found := v != nil && v.Tags.State == volume.Ready
+	if v == nil {
+		if v, err = a.create(ctx, c, o.PVC); err != nil {
+			return nil, err
+		}
+	}
+	if v.Tags.State == volume.Creating {
+		if err := a.finish(ctx, *v); err != nil {
+			return nil, err
+		}
+		if v, err = a.mustFind(ctx, o.PVC); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.bringHome(ctx, *v); err != nil {
+		return nil, err
+	}
+	if err := fits(*v, c, o.PVC); err != nil {
+		return nil, err
+	}
+	node, err := a.nodes.Get(a.node)
+	if err != nil {
+		return nil, fmt.Errorf("read node %s: %w", a.node, err)
+	}
+	if err := a.label(ctx, node, []lvm.VG{v.VG}); err != nil {
+		return nil, err
+	}
+	a.Wake() // to publish the space that is left
+	if found {
+		return a.adopt(ctx, *v, o.PVC)
+	}
+	return a.persistentVolume(*v), nil
+}
+
+// adopt gives a claim the volume that was there before it.
+func (a *Agent) adopt(ctx context.Context, v Volume, claim *corev1.PersistentVolumeClaim) (*corev1.PersistentVolume, error) {
+	pvs, err := a.pvsOf(v)
+	if err != nil {
+		return nil, err
+	}
+	todo, err := decide(v, pvs)
+	if err != nil {
+		return nil, err
+	}
+	a.events.Eventf(claim, corev1.EventTypeNormal, "VolumeFound", "Volume %s on node %s already belongs to this claim and is used, nothing is made or formatted", v, a.node)
+	switch todo {
+	case stepPublish:
+		a.metrics.adopted("claim")
+		return a.persistentVolume(v), nil
+	case stepReserve:
+		if err := a.reserve(ctx, v, pvs[0]); err != nil {
+			return nil, err
+		}
+	case stepNone:
+		if ref := pvs[0].Spec.ClaimRef; ref != nil && ref.UID != "" && ref.UID != claim.UID {
+			return nil, stillBound(pvs[0].Name, string(ref.UID))
+		}
+	}
+	return nil, &controller.IgnoredError{Reason: "PersistentVolume " + pvs[0].Name + " is reserved for the claim and the PV controller binds it"}
+}
+
+// find returns the claim's volume on this machine, or nil.
+func (a *Agent) find(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
+	report, err := a.lvm.Report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := ofClaim(Survey(report), claim.Namespace, claim.Name)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
+	v, err := a.find(ctx, claim)
+	if err == nil && v == nil {
+		return nil, fmt.Errorf("volume of claim %s/%s: %w just after it was written", claim.Namespace, claim.Name, lvm.ErrNotFound)
+	}
+	return v, err
+}
+
+// create makes the claim's logical volume, in state creating. Everything that
+// can be refused is refused before.
+func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
+	report, err := a.lvm.Report(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vg, err := a.groupOf(report, c)
+	if err != nil {
+		return nil, err
+	}
+	if vg.MissingPVs > 0 {
+		return nil, vgPartial(vg.Name, a.node, vg.MissingPVs)
+	}
+	size := max(requested(claim), filesystem.MinSize(c.FSType))
+	size = (size + vg.ExtentSize - 1) / vg.ExtentSize * vg.ExtentSize
+	if size > vg.Free {
+		return nil, noSpace(vg.Name, a.node, size, vg.Free)
+	}
+	tags := volume.Tags{
+		Namespace: claim.Namespace, Claim: claim.Name, Class: c.Name, FSType: c.FSType,
+		FSUUID: string(uuid.NewUUID()), State: volume.Creating, Generation: 1,
+	}
+	if tags.Member, err = a.member(ctx, claim); err != nil {
+		return nil, err
+	}
+	if tags.APIServer, err = a.apiServer(ctx); err != nil {
+		return nil, err
+	}
+	name := volume.LVName(claim.Namespace, claim.Name)
+	klog.FromContext(ctx).Info("Making a volume", "vg", vg.Name, "lv", name, "claim", klog.KObj(claim), "bytes", size, "member", tags.Member.String())
+	err = a.lvm.Create(ctx, vg, name, size, tags.Encode())
+	if errors.Is(err, lvm.ErrNoSpace) {
+		return nil, noSpace(vg.Name, a.node, size, vg.Free)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.mustFind(ctx, claim)
+}
+
+// member finds the StatefulSet whose controller names a claim like this.
+func (a *Agent) member(ctx context.Context, claim *corev1.PersistentVolumeClaim) (volume.Member, error) {
+	list, err := a.client.AppsV1().StatefulSets(claim.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return volume.Member{}, fmt.Errorf("list StatefulSets: %w", err)
+	}
+	var found volume.Member
+	for _, set := range list.Items {
+		for _, template := range set.Spec.VolumeClaimTemplates {
+			ordinal, ok := volume.Ordinal(claim.Name, template.Name, set.Name)
+			if !ok {
+				continue
+			}
+			if !found.IsZero() {
+				return volume.Member{}, memberAmbiguous(claim.Name, found.StatefulSet, set.Name)
+			}
+			replicas := 1
+			if set.Spec.Replicas != nil {
+				replicas = int(*set.Spec.Replicas)
+			}
+			found = volume.Member{StatefulSet: set.Name, Ordinal: ordinal, Replicas: replicas}
+		}
+	}
+	return found, nil
+}
+
+// apiServer asks each time: an API server that lost its memory has another identity.
+func (a *Agent) apiServer(ctx context.Context) (string, error) {
+	ns, err := a.client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("read the API server's identity: %w", err)
+	}
+	return string(ns.UID), nil
+}
+
+// fits tells whether the PV controller will bind the volume to the claim; it
+// says nothing by itself when it does not.
+func fits(v Volume, c class, claim *corev1.PersistentVolumeClaim) error {
+	if v.Tags.Class != c.Name {
+		return classDiffers(v, c.Name)
+	}
+	if n := requested(claim); n > v.LV.Size {
+		return volumeTooSmall(v, n)
+	}
+	return nil
+}
+
+func requested(claim *corev1.PersistentVolumeClaim) int64 {
+	return claim.Spec.Resources.Requests.Storage().Value()
+}

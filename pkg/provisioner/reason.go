@@ -1,0 +1,132 @@
+package provisioner
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/berth-dev/berth/pkg/lvm/filesystem"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// Reason is why the agent does not do something: a stable code, and a text
+// that names what would unblock it. It is the text of an event, an error and a
+// log line alike.
+type Reason struct {
+	Code string
+	Text string
+}
+
+func (r Reason) Error() string { return r.Text }
+
+// The codes. They are the reasons of events, so they never change.
+const (
+	CodeClassInvalid     = "StorageClassInvalid"
+	CodeClaimUnsupported = "ClaimUnsupported"
+	CodeMemberAmbiguous  = "MemberAmbiguous"
+	CodeVGMissing        = "VolumeGroupMissing"
+	CodeVGAmbiguous      = "VolumeGroupAmbiguous"
+	CodeVGPartial        = "VolumeGroupPartial"
+	CodeNoSpace          = "NoSpace"
+	CodeTagsUnreadable   = "TagsUnreadable"
+	CodeVolumeAmbiguous  = "VolumeAmbiguous"
+	CodeVolumeTooSmall   = "VolumeTooSmall"
+	CodeClassDiffers     = "StorageClassDiffers"
+	CodeNotAvailable     = "VolumeNotAvailable"
+	CodeContentUnknown   = "VolumeContentUnknown"
+	CodePVAmbiguous      = "PersistentVolumeAmbiguous"
+	CodePVReservedElse   = "PersistentVolumeReservedElsewhere"
+	CodePVNameTaken      = "PersistentVolumeNameTaken"
+	CodeStillBound       = "PersistentVolumeStillBound"
+	CodeDeleteRefused    = "DeleteRefused"
+)
+
+func classInvalid(class string, problems []string) Reason {
+	return Reason{CodeClassInvalid, fmt.Sprintf("StorageClass %s: %s", class, strings.Join(problems, "; "))}
+}
+
+func claimUnsupported(what, fix string) Reason {
+	return Reason{CodeClaimUnsupported, fmt.Sprintf("%s is not supported by %s: %s", what, volume.Provisioner, fix)}
+}
+
+func memberAmbiguous(claim, first, second string) Reason {
+	return Reason{CodeMemberAmbiguous, fmt.Sprintf("claim %s could belong to StatefulSet %s or to %s: rename one of them or its volume claim template", claim, first, second)}
+}
+
+func vgMissing(vg, node string) Reason {
+	return Reason{CodeVGMissing, fmt.Sprintf("node %s has no volume group %q: create it there (vgcreate %s DEVICE…), check that lvm sees its devices (vgs, lvmdevices), "+
+		"or name another one in the StorageClass's parameter %s", node, vg, vg, paramVolumeGroup)}
+}
+
+func vgAmbiguous(vg, node string, n int) Reason {
+	return Reason{CodeVGAmbiguous, fmt.Sprintf("node %s has %d volume groups called %q: rename all but one (vgrename UUID NAME)", node, n, vg)}
+}
+
+func vgPartial(vg, node string, missing int) Reason {
+	return Reason{CodeVGPartial, fmt.Sprintf("%d physical volumes of volume group %q on node %s are missing, nothing is written to it: bring the disks back", missing, vg, node)}
+}
+
+func noSpace(vg, node string, need, free int64) Reason {
+	return Reason{CodeNoSpace, fmt.Sprintf("volume group %q on node %s has %d bytes free, %d are needed: extend it (vgextend) or ask for less", vg, node, free, need)}
+}
+
+func tagsUnreadable(v Volume) Reason {
+	return Reason{CodeTagsUnreadable, fmt.Sprintf("%s carries tags of Berth that cannot be read, it is left alone: %v", v, v.Err)}
+}
+
+func volumeAmbiguous(namespace, claim string, found []Volume) Reason {
+	var names []string
+	for _, v := range found {
+		names = append(names, v.String())
+	}
+	return Reason{CodeVolumeAmbiguous, fmt.Sprintf("%d logical volumes say that they are %s/%s: %s; take the %sclaim tag off those that are not (lvchange --deltag)",
+		len(found), namespace, claim, strings.Join(names, ", "), volume.TagPrefix)}
+}
+
+func volumeTooSmall(v Volume, request int64) Reason {
+	return Reason{CodeVolumeTooSmall, fmt.Sprintf("%s holds this claim's data and has %d bytes, the claim asks for %d: ask for at most %d", v, v.LV.Size, request, v.LV.Size)}
+}
+
+func classDiffers(v Volume, class string) Reason {
+	return Reason{CodeClassDiffers, fmt.Sprintf("%s holds this claim's data and was made for StorageClass %s, the claim names %s: make the claim again with StorageClass %s",
+		v, v.Tags.Class, class, v.Tags.Class)}
+}
+
+func notAvailable(v Volume, err error) Reason {
+	return Reason{CodeNotAvailable, fmt.Sprintf("%s (%s/%s) is not served: %v", v, v.Tags.Namespace, v.Tags.Claim, err)}
+}
+
+func contentUnknown(v Volume, found filesystem.Content) Reason {
+	fix := "put the right disk or volume back; its tags say what is expected"
+	if v.Tags.State == volume.Creating {
+		fix = fmt.Sprintf("it was never published, so no data of a claim is in it: look at it, then lvremove %s", v)
+	}
+	return Reason{CodeContentUnknown, fmt.Sprintf("%s (%s/%s) should hold %s with UUID %s and holds %s, it is left alone: %s",
+		v, v.Tags.Namespace, v.Tags.Claim, v.Tags.FSType, v.Tags.FSUUID, found, fix)}
+}
+
+func fsIncomplete(v Volume, err error) Reason {
+	return Reason{CodeContentUnknown, fmt.Sprintf("%s (%s/%s) was being formatted when the node stopped and its file system is not complete: "+
+		"it was never published, so no data of a claim is in it; look at it, then lvremove %s (%v)", v, v.Tags.Namespace, v.Tags.Claim, v, err)}
+}
+
+func pvAmbiguous(v Volume, names []string) Reason {
+	return Reason{CodePVAmbiguous, fmt.Sprintf("%s has %d PersistentVolumes: %s; delete those that are not bound", v, len(names), strings.Join(names, ", "))}
+}
+
+func pvReservedElsewhere(v Volume, pv, owner string) Reason {
+	return Reason{CodePVReservedElse, fmt.Sprintf("PersistentVolume %s is tied to claim %s, its %s belongs to %s/%s: delete the PersistentVolume object, it is published again as it should be",
+		pv, owner, v, v.Tags.Namespace, v.Tags.Claim)}
+}
+
+func pvNameTaken(v Volume, pv string) Reason {
+	return Reason{CodePVNameTaken, fmt.Sprintf("PersistentVolume %s is there and is not the one of %s: delete it", pv, v)}
+}
+
+func stillBound(pv, claim string) Reason {
+	return Reason{CodeStillBound, fmt.Sprintf("PersistentVolume %s is not released yet by the former claim %s: it is reserved again as soon as it is", pv, claim)}
+}
+
+func deleteRefused(pv string) Reason {
+	return Reason{CodeDeleteRefused, fmt.Sprintf("this version of %s deletes no volume: set the policy of PersistentVolume %s to Retain; "+
+		"to give the space back, delete the object and lvremove its volume by hand", volume.Provisioner, pv)}
+}

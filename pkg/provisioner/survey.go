@@ -1,0 +1,68 @@
+package provisioner
+
+import (
+	"errors"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// Volume is a logical volume of Berth as found on this machine.
+type Volume struct {
+	VG   lvm.VG
+	LV   lvm.LV
+	Tags volume.Tags
+	// Err says why the tags, which are Berth's, cannot be read.
+	Err error
+}
+
+func (v Volume) String() string { return v.VG.Name + "/" + v.LV.Name }
+
+// Survey returns the volumes of Berth in a report and passes over all others.
+func Survey(report *lvm.Report) []Volume {
+	var found []Volume
+	for _, vg := range report.VGs {
+		for _, lv := range vg.LVs {
+			tags, err := volume.DecodeTags(lv.Tags)
+			if errors.Is(err, volume.ErrNotBerth) {
+				continue
+			}
+			found = append(found, Volume{VG: vg, LV: lv, Tags: tags, Err: err})
+		}
+	}
+	return found
+}
+
+// ofClaim returns the readable volumes of a claim. A volume that has the
+// claim's name and cannot be read may be the claim's data: that is an error.
+func ofClaim(all []Volume, namespace, claim string) ([]Volume, error) {
+	var found []Volume
+	for _, v := range all {
+		switch {
+		case v.Err != nil && v.LV.Name == volume.LVName(namespace, claim):
+			return nil, tagsUnreadable(v)
+		case v.Err == nil && v.Tags.Namespace == namespace && v.Tags.Claim == claim:
+			found = append(found, v)
+		}
+	}
+	if len(found) > 1 {
+		return nil, volumeAmbiguous(namespace, claim, found)
+	}
+	return found, nil
+}
+
+// view is the volume as the API shows it.
+func (v Volume) view() volume.Volume {
+	return volume.Volume{
+		VGUUID: v.VG.UUID, VGName: v.VG.Name, VGSeqno: v.VG.Seqno,
+		LVUUID: v.LV.UUID, LVName: v.LV.Name, Tags: v.Tags,
+	}
+}
+
+// State is the state in the tags, or "unreadable".
+func (v Volume) State() string {
+	if v.Err != nil {
+		return "unreadable"
+	}
+	return string(v.Tags.State)
+}
