@@ -1,0 +1,154 @@
+package inventory
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/client-go/tools/cache"
+	storagevolume "k8s.io/component-helpers/storage/volume"
+
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// Indexes of the informers' stores. The prefix keeps them apart from those that
+// the scheduler and its other plugins add to the same informers.
+const (
+	indexClaim   = "berth.dev/claim"   // volume: namespace/name of its claim
+	indexCluster = "berth.dev/cluster" // volume: namespace/StatefulSet
+	indexStem    = "berth.dev/stem"    // volume: namespace/stem of its claim
+	indexVG      = "berth.dev/vg"      // node: label of each volume group
+	indexMaking  = "berth.dev/making"  // claim: volume is being made (making)
+	indexNode    = "berth.dev/node"    // capacity: node that published it
+)
+
+// making is the one key of indexMaking.
+const making = "making"
+
+func volumeIndexers() cache.Indexers {
+	ofClaim := func(key func(ref *corev1.ObjectReference) string) cache.IndexFunc {
+		return func(o any) ([]string, error) {
+			pv, is := o.(*corev1.PersistentVolume)
+			if !is || !isOurs(pv) || pv.Spec.ClaimRef == nil {
+				return nil, nil
+			}
+			if k := key(pv.Spec.ClaimRef); k != "" {
+				return []string{k}, nil
+			}
+			return nil, nil
+		}
+	}
+	return cache.Indexers{
+		indexClaim: ofClaim(func(ref *corev1.ObjectReference) string {
+			return ref.Namespace + "/" + ref.Name
+		}),
+		indexStem: ofClaim(func(ref *corev1.ObjectReference) string {
+			return stem(ref.Namespace, ref.Name)
+		}),
+		indexCluster: func(o any) ([]string, error) {
+			pv, is := o.(*corev1.PersistentVolume)
+			if !is || !isOurs(pv) || pv.Spec.ClaimRef == nil || pv.Annotations[volume.AnnotationStatefulSet] == "" {
+				return nil, nil
+			}
+			return []string{pv.Spec.ClaimRef.Namespace + "/" + pv.Annotations[volume.AnnotationStatefulSet]}, nil
+		},
+	}
+}
+
+func claimIndexers() cache.Indexers {
+	return cache.Indexers{indexMaking: func(o any) ([]string, error) {
+		pvc, is := o.(*corev1.PersistentVolumeClaim)
+		if is && pvc.Spec.VolumeName == "" && pvc.Annotations[storagevolume.AnnSelectedNode] != "" {
+			return []string{making}, nil
+		}
+		return nil, nil
+	}}
+}
+
+func capacityIndexers() cache.Indexers {
+	return cache.Indexers{indexNode: func(o any) ([]string, error) {
+		if c, is := o.(*storagev1.CSIStorageCapacity); is && publisher(c) != "" {
+			return []string{publisher(c)}, nil
+		}
+		return nil, nil
+	}}
+}
+
+func nodeIndexers() cache.Indexers {
+	return cache.Indexers{indexVG: func(o any) ([]string, error) {
+		node, is := o.(*corev1.Node)
+		if !is {
+			return nil, nil
+		}
+		var labels []string
+		for label, value := range node.Labels {
+			if strings.HasPrefix(label, volume.NodeLabelPrefix) && value == "true" {
+				labels = append(labels, label)
+			}
+		}
+		return labels, nil
+	}}
+}
+
+// publisher is the node whose agent published the capacity, or "" for somebody
+// else's.
+func publisher(c *storagev1.CSIStorageCapacity) string {
+	if c.Namespace != volume.SystemNamespace {
+		return ""
+	}
+	return c.Annotations[volume.AnnotationNode]
+}
+
+func isOurs(pv *corev1.PersistentVolume) bool {
+	return pv.Annotations[storagevolume.AnnDynamicallyProvisioned] == volume.Provisioner
+}
+
+// stem is what the claims of all members have in common: the claim's name
+// without its ordinal. "" is a name that no StatefulSet gives. It tells siblings
+// whose StatefulSet is not written anywhere, such as claims in the making.
+func stem(namespace, claim string) string {
+	name := strings.TrimRight(claim, "0123456789")
+	if name == claim || !strings.HasSuffix(name, "-") {
+		return ""
+	}
+	return namespace + "/" + strings.TrimSuffix(name, "-")
+}
+
+// provisioner returns the provisioner of a class.
+func (i *Inventory) provisioner(class string) (string, bool) {
+	sc, exists := get[*storagev1.StorageClass](i.classes, class)
+	if !exists {
+		return "", false
+	}
+	return sc.Provisioner, true
+}
+
+func get[T any](informer cache.SharedIndexInformer, key string) (T, bool) {
+	o, exists, err := informer.GetIndexer().GetByKey(key)
+	if err != nil || !exists {
+		var none T
+		return none, false
+	}
+	t, is := o.(T)
+	return t, is
+}
+
+// byIndex returns what the index has under the key. The index exists, as New has
+// added it, and that is the only error that the store knows.
+func byIndex[T any](informer cache.SharedIndexInformer, index, key string) []T {
+	objects, err := informer.GetIndexer().ByIndex(index, key)
+	if err != nil {
+		return nil
+	}
+	return typed[T](objects)
+}
+
+func typed[T any](objects []any) []T {
+	all := make([]T, 0, len(objects))
+	for _, o := range objects {
+		if t, is := o.(T); is {
+			all = append(all, t)
+		}
+	}
+	return all
+}

@@ -1,0 +1,169 @@
+package inventory
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	storagevolume "k8s.io/component-helpers/storage/volume"
+
+	"github.com/berth-dev/berth/pkg/placement"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// liveTimeout bounds the look at the API server that precedes a new volume.
+const liveTimeout = 5 * time.Second
+
+// Inventory is safe for concurrent use.
+type Inventory struct {
+	volumes    cache.SharedIndexInformer
+	claims     cache.SharedIndexInformer
+	classes    cache.SharedIndexInformer
+	capacities cache.SharedIndexInformer
+	nodes      cache.SharedIndexInformer
+
+	reports  *reports
+	promises *promises
+}
+
+// New adds the inventory's indexes to the factory's informers, which the caller
+// starts. One factory serves one Inventory.
+func New(client kubernetes.Interface, factory informers.SharedInformerFactory) (*Inventory, error) {
+	core, storage := factory.Core().V1(), factory.Storage().V1()
+	i := &Inventory{
+		volumes:    core.PersistentVolumes().Informer(),
+		claims:     core.PersistentVolumeClaims().Informer(),
+		classes:    storage.StorageClasses().Informer(),
+		capacities: storage.CSIStorageCapacities().Informer(),
+		nodes:      core.Nodes().Informer(),
+		reports:    newReports(client),
+		promises:   newPromises(),
+	}
+	for _, x := range []struct {
+		what     string
+		informer cache.SharedIndexInformer
+		indexers cache.Indexers
+	}{
+		{"volumes", i.volumes, volumeIndexers()},
+		{"claims", i.claims, claimIndexers()},
+		{"capacities", i.capacities, capacityIndexers()},
+		{"nodes", i.nodes, nodeIndexers()},
+	} {
+		if err := x.informer.AddIndexers(x.indexers); err != nil {
+			return nil, fmt.Errorf("index %s: %w", x.what, err)
+		}
+	}
+	return i, nil
+}
+
+// synced says that every store holds the API server's first list.
+func (i *Inventory) synced() bool {
+	for _, informer := range []cache.SharedIndexInformer{i.volumes, i.claims, i.classes, i.capacities, i.nodes} {
+		if !informer.HasSynced() {
+			return false
+		}
+	}
+	return true
+}
+
+// Request looks at a pod's claims. It returns no claims for a pod that is none
+// of our business, and a reason for one of which that cannot be said yet: to
+// skip such a pod would leave it to the other plugins, which may see its claim
+// a moment later and give it a blank volume.
+func (i *Inventory) Request(pod *corev1.Pod) (placement.Request, *placement.Reason) {
+	var r placement.Request
+	for _, name := range ClaimsOf(pod) {
+		pvc, exists := get[*corev1.PersistentVolumeClaim](i.claims, name.String())
+		if !exists || pvc.DeletionTimestamp != nil {
+			reason := placement.ClaimMissing(name, exists)
+			return placement.Request{}, &reason
+		}
+		ours, reason := i.ours(pvc)
+		if reason != nil {
+			return placement.Request{}, reason
+		}
+		if ours {
+			r.Claims = append(r.Claims, claimOf(pvc))
+		}
+	}
+	if len(r.Claims) > 0 {
+		r.Member = memberOf(pod)
+	}
+	return r, nil
+}
+
+// ours says that the claim's class is served by our provisioner, or, when the
+// class is gone, that the claim's volume is.
+func (i *Inventory) ours(pvc *corev1.PersistentVolumeClaim) (bool, *placement.Reason) {
+	className := storagevolume.GetPersistentVolumeClaimClass(pvc)
+	if className == "" {
+		return false, nil
+	}
+	if provisioner, exists := i.provisioner(className); exists {
+		return provisioner == volume.Provisioner, nil
+	}
+	if pvc.Spec.VolumeName != "" {
+		pv, exists := get[*corev1.PersistentVolume](i.volumes, pvc.Spec.VolumeName)
+		return exists && isOurs(pv), nil
+	}
+	for _, pv := range byIndex[*corev1.PersistentVolume](i.volumes, indexClaim, keyOf(pvc)) {
+		if pv.Spec.StorageClassName == className {
+			return true, nil
+		}
+	}
+	reason := placement.ClassMissing(nameOf(pvc), className)
+	return false, &reason
+}
+
+// ClaimsOf names the claims that a pod's volumes use. Those of generic ephemeral
+// volumes are named after the pod.
+func ClaimsOf(pod *corev1.Pod) []placement.ClaimName {
+	var names []placement.ClaimName
+	for _, v := range pod.Spec.Volumes {
+		switch {
+		case v.PersistentVolumeClaim != nil:
+			names = append(names, placement.ClaimName{Namespace: pod.Namespace, Name: v.PersistentVolumeClaim.ClaimName})
+		case v.Ephemeral != nil:
+			names = append(names, placement.ClaimName{Namespace: pod.Namespace, Name: pod.Name + "-" + v.Name})
+		}
+	}
+	return names
+}
+
+// memberOf reads the pod's place in its StatefulSet, if it has one.
+func memberOf(pod *corev1.Pod) placement.Member {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil || owner.Kind != "StatefulSet" {
+		return placement.Member{}
+	}
+	text, follows := strings.CutPrefix(pod.Name, owner.Name+"-")
+	ordinal, err := strconv.Atoi(text)
+	if !follows || err != nil {
+		return placement.Member{}
+	}
+	return placement.Member{Namespace: pod.Namespace, StatefulSet: owner.Name, Ordinal: ordinal}
+}
+
+func claimOf(pvc *corev1.PersistentVolumeClaim) placement.Claim {
+	request := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+	return placement.Claim{
+		ClaimName:    nameOf(pvc),
+		UID:          string(pvc.UID),
+		Class:        storagevolume.GetPersistentVolumeClaimClass(pvc),
+		Bytes:        request.Value(),
+		VolumeName:   pvc.Spec.VolumeName,
+		SelectedNode: pvc.Annotations[storagevolume.AnnSelectedNode],
+	}
+}
+
+func nameOf(o metav1.Object) placement.ClaimName {
+	return placement.ClaimName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func keyOf(o metav1.Object) string { return nameOf(o).String() }

@@ -1,0 +1,259 @@
+package placement
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Code names a refusal for programs: the same in status, event, log and docs.
+type Code string
+
+// Refusals of the whole request, in the order in which Decide looks for them.
+const (
+	CodeCacheNotSynced   Code = "CacheNotSynced"
+	CodeClaimMissing     Code = "ClaimMissing"
+	CodeClassMissing     Code = "ClassMissing"
+	CodeVolumeAmbiguous  Code = "VolumeAmbiguous"
+	CodeVolumeUnverified Code = "VolumeUnverified"
+	CodeVolumeMissing    Code = "VolumeMissing"
+	CodeHomeUnknown      Code = "HomeUnknown"
+	CodeHomeAmbiguous    Code = "HomeAmbiguous"
+	CodeHomeNotReady     Code = "HomeNotReady"
+	CodeHomeCordoned     Code = "HomeCordoned"
+	CodeHomesDiffer      Code = "HomesDiffer"
+	CodeMemberNotFound   Code = "MemberNotFound"
+	CodeNodeNotReported  Code = "NodeNotReported"
+)
+
+// Refusals of one node.
+const (
+	CodeNodeUnknown   Code = "NodeUnknown"
+	CodeMemberOnNode  Code = "MemberOnNode"
+	CodeNoVolumeGroup Code = "NoVolumeGroup"
+	CodeNoSpace       Code = "NoSpace"
+)
+
+// Reason is why a pod, or a node for a pod, has to wait.
+type Reason struct {
+	Code    Code
+	Text    string // what is the case
+	Unblock string // what ends it
+	Claim   ClaimName
+	Node    string // where known
+	Volume  string // the PersistentVolume, where known
+}
+
+// String is the sentence for people, with the code at its end.
+func (r Reason) String() string {
+	return fmt.Sprintf("%s; waits for %s (%s)", r.Text, r.Unblock, r.Code)
+}
+
+func cacheNotSynced() Reason {
+	return Reason{
+		Code:    CodeCacheNotSynced,
+		Text:    "the scheduler has not read all volumes, claims and nodes yet",
+		Unblock: "its first lists from the API server",
+	}
+}
+
+// ClaimMissing is the reason for a pod whose claim is not there, or is going.
+func ClaimMissing(c ClaimName, deleting bool) Reason {
+	text, unblock := "claim %s does not exist", "the claim to be created"
+	if deleting {
+		text, unblock = "claim %s is being deleted", "its deletion, and for the StatefulSet to make it and the pod again"
+	}
+	return Reason{Code: CodeClaimMissing, Text: fmt.Sprintf(text, c), Unblock: unblock, Claim: c}
+}
+
+// ClassMissing is the reason for a pod whose unbound claim names an unknown class.
+func ClassMissing(c ClaimName, class string) Reason {
+	return Reason{
+		Code:    CodeClassMissing,
+		Text:    fmt.Sprintf("claim %s asks for StorageClass %q, which does not exist", c, class),
+		Unblock: "the StorageClass to be created",
+		Claim:   c,
+	}
+}
+
+func volumeAmbiguous(c Claim, volumes []*Volume) *Reason {
+	names := make([]string, len(volumes))
+	for i, v := range volumes {
+		names[i] = v.Name
+	}
+	return &Reason{
+		Code:    CodeVolumeAmbiguous,
+		Text:    fmt.Sprintf("claim %s has several volumes reserved for it: %s", c.ClaimName, list(names)),
+		Unblock: "all but the right one to lose their reservation (spec.claimRef)",
+		Claim:   c.ClaimName,
+	}
+}
+
+func volumeUnverified(c Claim, v Volume, node string) *Reason {
+	return &Reason{
+		Code: CodeVolumeUnverified,
+		Text: fmt.Sprintf("%s on node %s was bound to an earlier claim %s and waits to be verified by its agent",
+			v.describe(), node, c.ClaimName),
+		Unblock: "lvm-provisioner on node " + node + " to find it intact",
+		Claim:   c.ClaimName, Node: node, Volume: v.Name,
+	}
+}
+
+func volumeMissing(c Claim) *Reason {
+	return &Reason{
+		Code: CodeVolumeMissing,
+		Text: fmt.Sprintf("claim %s is bound to volume %s, which the API server does not have", c.ClaimName, c.VolumeName),
+		Unblock: "the agent of its node to publish the volume again; if the claim is Lost, delete the claim and the pod:" +
+			" the new claim finds its logical volume by name",
+		Claim: c.ClaimName, Volume: c.VolumeName,
+	}
+}
+
+func provisionerGone(c Claim) *Reason {
+	return &Reason{
+		Code:    CodeHomeUnknown,
+		Text:    fmt.Sprintf("the volume of claim %s is being made on node %s, which is not in this cluster", c.ClaimName, c.SelectedNode),
+		Unblock: "node " + c.SelectedNode + " to return",
+		Claim:   c.ClaimName, Node: c.SelectedNode,
+	}
+}
+
+func homeUnknown(v Volume) *Reason {
+	return &Reason{
+		Code:    CodeHomeUnknown,
+		Text:    fmt.Sprintf("claim %s has its data in %s of volume group %s, which no node has now", v.Claim, v.describe(), v.VG),
+		Unblock: "the machine with the disks of this volume group to join the cluster and run lvm-provisioner",
+		Claim:   v.Claim, Volume: v.Name,
+	}
+}
+
+func homeAmbiguous(v Volume, nodes []Node) *Reason {
+	names := make([]string, len(nodes))
+	for i, n := range nodes {
+		names[i] = n.Name
+	}
+	return &Reason{
+		Code:    CodeHomeAmbiguous,
+		Text:    fmt.Sprintf("claim %s has its data in %s of volume group %s, which nodes %s all claim to have", v.Claim, v.describe(), v.VG, list(names)),
+		Unblock: "the label of this volume group to be removed from the nodes without its disks",
+		Claim:   v.Claim, Volume: v.Name,
+	}
+}
+
+func homeNotReady(c Claim, v *Volume, n Node) *Reason {
+	return &Reason{
+		Code:    CodeHomeNotReady,
+		Text:    fmt.Sprintf("%s node %s, which is not Ready since %s", tied(c, v), n.Name, since(n.Since)),
+		Unblock: "node " + n.Name + " to be Ready",
+		Claim:   c.ClaimName, Node: n.Name, Volume: nameOf(v),
+	}
+}
+
+func homeCordoned(c Claim, v *Volume, n Node) *Reason {
+	return &Reason{
+		Code:    CodeHomeCordoned,
+		Text:    fmt.Sprintf("%s node %s, which is cordoned", tied(c, v), n.Name),
+		Unblock: "kubectl uncordon " + n.Name,
+		Claim:   c.ClaimName, Node: n.Name, Volume: nameOf(v),
+	}
+}
+
+func homesDiffer(a Claim, nodeA string, b Claim, nodeB string) *Reason {
+	return &Reason{
+		Code:    CodeHomesDiffer,
+		Text:    fmt.Sprintf("claim %s has its data on node %s but claim %s on node %s", a.ClaimName, nodeA, b.ClaimName, nodeB),
+		Unblock: "both volumes to be on one node, or for somebody to give up one of them",
+		Claim:   b.ClaimName, Node: nodeB,
+	}
+}
+
+func memberNotFound(m Member, c Claim, v Volume) *Reason {
+	return &Reason{
+		Code: CodeMemberNotFound,
+		Text: fmt.Sprintf("%s of member %s outlived the API server that made it and says that the cluster had %d members,"+
+			" so member %s has data somewhere, and claim %s gets no blank volume", v.describe(), v.Member, v.Replicas, m, c.ClaimName),
+		Unblock: fmt.Sprintf("the node with the volume of member %s to return", m),
+		Claim:   c.ClaimName, Volume: v.Name,
+	}
+}
+
+func nodeNotReported(c Claim, nodes []string) *Reason {
+	return &Reason{
+		Code: CodeNodeNotReported,
+		Text: fmt.Sprintf("the data of claim %s may be on a node whose volumes are not known to this API server: %s",
+			c.ClaimName, list(nodes)),
+		Unblock: "lvm-provisioner to report from there; a node that holds no volumes is labelled " + StorageLabel + "=" + StorageNone,
+		Claim:   c.ClaimName, Node: nodes[0],
+	}
+}
+
+// The reasons of one node leave out what differs from node to node: the
+// scheduler counts equal texts, and a reader wants "2 node(s)" and not a list.
+
+// NodeUnknown is the reason for a node that joined after the facts were gathered.
+func NodeUnknown(name string) Reason {
+	return Reason{Code: CodeNodeUnknown, Text: "node(s) have just joined", Unblock: "the next attempt", Node: name}
+}
+
+func memberOnNode(n Node, sibling Member) Reason {
+	return Reason{
+		Code:    CodeMemberOnNode,
+		Text:    fmt.Sprintf("node(s) hold a volume of member %s", sibling),
+		Unblock: "another node with a volume group",
+		Node:    n.Name,
+	}
+}
+
+func noVolumeGroup(n Node, c Claim) Reason {
+	return Reason{
+		Code:    CodeNoVolumeGroup,
+		Text:    fmt.Sprintf("node(s) have no volume group for class %s", c.Class),
+		Unblock: "a volume group that lvm-provisioner serves for this class",
+		Claim:   c.ClaimName, Node: n.Name,
+	}
+}
+
+func noSpace(n Node, c Claim, need int64) Reason {
+	return Reason{
+		Code:    CodeNoSpace,
+		Text:    fmt.Sprintf("node(s) have less than %d MiB free for class %s", (need+1<<20-1)>>20, c.Class),
+		Unblock: "room in the volume group",
+		Claim:   c.ClaimName, Node: n.Name,
+	}
+}
+
+// describe names the volume for the API and for the shell on its node.
+func (v Volume) describe() string {
+	return fmt.Sprintf("volume %s (logical volume %s)", v.Name, v.LV)
+}
+
+// tied says what ties the claim to a node, up to the node's name.
+func tied(c Claim, v *Volume) string {
+	if v == nil {
+		return fmt.Sprintf("the volume of claim %s is being made on", c.ClaimName)
+	}
+	return fmt.Sprintf("claim %s has its data in %s on", c.ClaimName, v.describe())
+}
+
+func nameOf(v *Volume) string {
+	if v == nil {
+		return ""
+	}
+	return v.Name
+}
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return "it joined"
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// list names the first few and counts the rest.
+func list(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}

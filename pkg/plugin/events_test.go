@@ -1,0 +1,102 @@
+package plugin
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/cache"
+	storagevolume "k8s.io/component-helpers/storage/volume"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/utils/ptr"
+
+	"github.com/berth-dev/berth/pkg/placement"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+func TestHints(t *testing.T) {
+	pv := func(namespace, provisioner string) *corev1.PersistentVolume {
+		return &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{storagevolume.AnnDynamicallyProvisioned: provisioner}},
+			Spec:       corev1.PersistentVolumeSpec{ClaimRef: &corev1.ObjectReference{Namespace: namespace, Name: "data-db-0"}},
+		}
+	}
+	pvc := func(namespace, name, node string) *corev1.PersistentVolumeClaim {
+		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, Annotations: map[string]string{storagevolume.AnnSelectedNode: node},
+		}}
+	}
+	node := func(ready corev1.ConditionStatus, cordoned bool, labels map[string]string) *corev1.Node {
+		return &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec:       corev1.NodeSpec{Unschedulable: cordoned},
+			Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: ready}}},
+		}
+	}
+	up := node(corev1.ConditionTrue, false, nil)
+	capacity := func(namespace, free, seqno string) *storagev1.CSIStorageCapacity {
+		return &storagev1.CSIStorageCapacity{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Annotations: map[string]string{volume.AnnotationVGSeqno: seqno}},
+			Capacity:   ptr.To(resource.MustParse(free)),
+		}
+	}
+	const system = volume.SystemNamespace
+	withClaim := &corev1.Pod{Spec: corev1.PodSpec{Volumes: []corev1.Volume{{VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-db-0"},
+	}}}}}
+	waiting := withClaim.DeepCopy()
+	waiting.Namespace = "shop"
+
+	for _, x := range []struct {
+		name     string
+		resource fwk.EventResource
+		old, now any
+		want     fwk.QueueingHint
+	}{
+		{"volume published", fwk.PersistentVolume, nil, pv("shop", volume.Provisioner), fwk.Queue},
+		{"volume gone", fwk.PersistentVolume, cache.DeletedFinalStateUnknown{Obj: pv("shop", volume.Provisioner)}, nil, fwk.Queue},
+		{"volume of another namespace", fwk.PersistentVolume, nil, pv("else", volume.Provisioner), fwk.QueueSkip},
+		{"volume of another provisioner", fwk.PersistentVolume, nil, pv("shop", "other"), fwk.QueueSkip},
+		{"own claim made", fwk.PersistentVolumeClaim, nil, pvc("shop", "data-db-0", ""), fwk.Queue},
+		{"another claim made", fwk.PersistentVolumeClaim, nil, pvc("shop", "data-db-1", ""), fwk.QueueSkip},
+		{"another claim gave up its node", fwk.PersistentVolumeClaim, pvc("else", "x", "n1"), pvc("else", "x", ""), fwk.Queue},
+		{"claim in the making is gone", fwk.PersistentVolumeClaim, pvc("else", "x", "n1"), nil, fwk.Queue},
+		{"node joined", fwk.Node, nil, up, fwk.Queue},
+		{"node left", fwk.Node, up, nil, fwk.Queue},
+		{"node is Ready", fwk.Node, node(corev1.ConditionUnknown, false, nil), up, fwk.Queue},
+		{"node uncordoned", fwk.Node, node(corev1.ConditionTrue, true, nil), up, fwk.Queue},
+		{"volume group found", fwk.Node, up, node(corev1.ConditionTrue, false, map[string]string{volume.NodeLabel("g1"): "true"}), fwk.Queue},
+		{"node declared storageless", fwk.Node, up,
+			node(corev1.ConditionTrue, false, map[string]string{placement.StorageLabel: placement.StorageNone}), fwk.Queue},
+		{"other label", fwk.Node, up, node(corev1.ConditionTrue, false, map[string]string{"x": "y"}), fwk.QueueSkip},
+		{"heartbeat", fwk.Node, up, up.DeepCopy(), fwk.QueueSkip},
+		{"node reported", fwk.CSIStorageCapacity, nil, capacity(system, "1Gi", "1"), fwk.Queue},
+		{"more room", fwk.CSIStorageCapacity, capacity(system, "1Gi", "1"), capacity(system, "2Gi", "1"), fwk.Queue},
+		{"caught up", fwk.CSIStorageCapacity, capacity(system, "2Gi", "1"), capacity(system, "1Gi", "2"), fwk.Queue},
+		{"less room", fwk.CSIStorageCapacity, capacity(system, "2Gi", "1"), capacity(system, "1Gi", "1"), fwk.QueueSkip},
+		{"another driver's room", fwk.CSIStorageCapacity, nil, capacity("else", "1Gi", "1"), fwk.QueueSkip},
+		{"pod with a claim left", fwk.AssignedPod, withClaim, nil, fwk.Queue},
+		{"pod without a claim left", fwk.AssignedPod, &corev1.Pod{}, nil, fwk.QueueSkip},
+		{"not what it says", fwk.Node, nil, &corev1.Pod{}, fwk.Queue},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			events, err := (&VolumeHome{}).EventsToRegister(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range events {
+				if e.Event.Resource != x.resource {
+					continue
+				}
+				if got, _ := e.QueueingHintFn(klog.Background(), waiting, x.old, x.now); got != x.want {
+					t.Errorf("hint %v, want %v", got, x.want)
+				}
+				return
+			}
+			t.Errorf("no event of %s is registered", x.resource)
+		})
+	}
+}

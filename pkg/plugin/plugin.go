@@ -1,0 +1,167 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/berth-dev/berth/pkg/inventory"
+	"github.com/berth-dev/berth/pkg/placement"
+)
+
+// Name is the plugin's name in a KubeSchedulerConfiguration.
+const Name = "VolumeHome"
+
+// VolumeHome has no PreBind on purpose: VolumeBinding writes what there is to
+// write, and one more PreBind would cost every pod a PATCH.
+type VolumeHome struct {
+	inventory *inventory.Inventory
+}
+
+var (
+	_ fwk.PreFilterPlugin   = &VolumeHome{}
+	_ fwk.FilterPlugin      = &VolumeHome{}
+	_ fwk.PreScorePlugin    = &VolumeHome{}
+	_ fwk.ScorePlugin       = &VolumeHome{}
+	_ fwk.ReservePlugin     = &VolumeHome{}
+	_ fwk.EnqueueExtensions = &VolumeHome{}
+	_ fwk.SignPlugin        = &VolumeHome{}
+)
+
+// New makes the plugin on the scheduler's own informers. Promises are kept in
+// one place, so only one profile of a scheduler may enable the plugin.
+func New(_ context.Context, _ runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+	i, err := inventory.New(h.ClientSet(), h.SharedInformerFactory())
+	if err != nil {
+		return nil, fmt.Errorf("start %s for profile %s (one profile may enable it): %w", Name, h.ProfileName(), err)
+	}
+	return &VolumeHome{inventory: i}, nil
+}
+
+// Name returns Name.
+func (p *VolumeHome) Name() string { return Name }
+
+// PreFilter pins the pod to the node with its data, refuses it with the reason,
+// or judges all nodes for Filter and Score.
+func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
+	request, reason := p.inventory.Request(pod)
+	if reason != nil {
+		return nil, refused(logger, *reason)
+	}
+	if len(request.Claims) == 0 {
+		return nil, fwk.NewStatus(fwk.Skip)
+	}
+	facts, err := p.inventory.Facts(ctx, request)
+	if err != nil {
+		return nil, fwk.AsStatus(err)
+	}
+	verdict := placement.Decide(request, facts)
+	state.Write(Name, &cycle{member: request.Member, verdict: verdict})
+	switch verdict.Action {
+	case placement.Pin:
+		if len(verdict.Neighbours) > 0 {
+			logger.Info("Pinned a member to a node that holds volumes of its siblings", "node", verdict.Node, "siblings", verdict.Neighbours)
+		}
+		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node)
+		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
+	case placement.Allow:
+		logger.V(4).Info("Judged nodes for a new volume", "member", request.Member, "nodes", len(verdict.Nodes))
+		return nil, nil
+	}
+	return nil, refused(logger, verdict.Reason)
+}
+
+// refused is the status of a pod that has to wait. An empty cache wakes nobody
+// when it fills, so that wait is an error, which the scheduler retries.
+func refused(logger klog.Logger, r placement.Reason) *fwk.Status {
+	logger.V(2).Info("Refused", "code", r.Code, "reason", r.Text, "unblock", r.Unblock)
+	if r.Code == placement.CodeCacheNotSynced {
+		return fwk.AsStatus(errors.New(r.String()))
+	}
+	return unresolvable(r)
+}
+
+// unresolvable keeps preemption away: no pod that it could evict holds the data.
+func unresolvable(r placement.Reason) *fwk.Status {
+	return fwk.NewStatus(fwk.UnschedulableAndUnresolvable, r.String())
+}
+
+// PreFilterExtensions is nil: other pods on a node do not change the verdict.
+func (p *VolumeHome) PreFilterExtensions() fwk.PreFilterExtensions { return nil }
+
+// Filter holds each node to the verdict.
+func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
+	c, err := read(state)
+	if err != nil {
+		return fwk.AsStatus(err)
+	}
+	node := info.Node().Name
+	if c.verdict.Action == placement.Pin && c.verdict.Node == node {
+		return nil
+	}
+	judgement, known := c.verdict.Nodes[node]
+	switch {
+	case !known:
+		return unresolvable(placement.NodeUnknown(node))
+	case !judgement.Fits:
+		klog.FromContext(ctx).V(5).Info("Dropped a node", "pod", klog.KObj(pod), "node", node, "reason", judgement.Reason)
+		return unresolvable(judgement.Reason)
+	}
+	return nil
+}
+
+// Reserve promises the room on the chosen node, so that the next pod's verdict
+// counts it.
+func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
+	if c, err := read(state); err == nil && len(c.verdict.Blank) > 0 {
+		p.inventory.Promise(c.member, node, c.verdict.Blank)
+		klog.FromContext(ctx).V(2).Info("Promised room for new volumes", "pod", klog.KObj(pod), "node", node, "claims", len(c.verdict.Blank))
+	}
+	return nil
+}
+
+// Unreserve takes the promise back.
+func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, _ *corev1.Pod, _ string) {
+	if c, err := read(state); err == nil {
+		p.inventory.Release(c.verdict.Blank)
+	}
+}
+
+// SignPod lets the scheduler batch foreign pods, and none with claims of ours:
+// where one member may go is never where the next one may.
+func (p *VolumeHome) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFragment, *fwk.Status) {
+	request, reason := p.inventory.Request(pod)
+	if reason != nil || len(request.Claims) > 0 {
+		return nil, fwk.NewStatus(fwk.Unschedulable, "a member's place is its own")
+	}
+	return nil, nil
+}
+
+// cycle is what PreFilter leaves for the later steps of one scheduling cycle. It
+// is not changed after that, so clones share it.
+type cycle struct {
+	member  placement.Member
+	verdict placement.Verdict
+}
+
+// Clone returns the same value.
+func (c *cycle) Clone() fwk.StateData { return c }
+
+func read(state fwk.CycleState) (*cycle, error) {
+	data, err := state.Read(Name)
+	if err != nil {
+		return nil, fmt.Errorf("read the verdict of %s: %w", Name, err)
+	}
+	c, is := data.(*cycle)
+	if !is {
+		return nil, fmt.Errorf("read the verdict of %s: it is a %T", Name, data)
+	}
+	return c, nil
+}

@@ -1,0 +1,196 @@
+package plugin_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	storagevolume "k8s.io/component-helpers/storage/volume"
+	"k8s.io/utils/ptr"
+)
+
+func TestRetainedVolumePins(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "20Gi")
+	w.addVolume("data-db-0", "n2", nil)
+	w.addMember("db-0")
+	w.expectNode("db-0", "n2")
+	if n := w.volumesMade(); n != 0 {
+		t.Errorf("agents made %d volumes, want none: the data is there", n)
+	}
+}
+
+func TestReleasedWaitsForItsAgent(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "20Gi")
+	w.addVolume("data-db-0", "n2", func(pv *corev1.PersistentVolume) {
+		pv.Spec.ClaimRef.UID = "of-the-claim-that-was-deleted"
+		pv.Status.Phase = corev1.VolumeReleased
+	})
+	w.addMember("db-0")
+	w.expectRefusal("db-0", "VolumeUnverified")
+	w.reserve("pv-data-db-0")
+	w.expectNode("db-0", "n2")
+}
+
+func TestAwayNodeIsWaitedFor(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "20Gi")
+	w.setReady("n2", corev1.ConditionUnknown)
+	w.addVolume("data-db-0", "n2", nil)
+	w.addClaim("data-db-0")
+	w.awaitBound("data-db-0") // so that only the node can wake the pod
+	w.addPod("db-0", "data-db-0")
+	w.expectRefusal("db-0", "HomeNotReady")
+	w.setReady("n2", corev1.ConditionTrue)
+	w.expectNode("db-0", "n2")
+}
+
+func TestSilentNodeBlocksNewVolumes(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.addNode("n2")
+	w.addMember("db-0")
+	w.expectRefusal("db-0", "NodeNotReported")
+	w.report("n2", "20Gi")
+	w.expectNode("db-0", "n1")
+}
+
+// TestMembersInFlight holds invariant I4 while nothing but the scheduler's own
+// promises, and then the claims, tell where the siblings go.
+func TestMembersInFlight(t *testing.T) {
+	w := newWorld(t)
+	w.halted = true
+	for _, n := range []string{"n1", "n2", "n3"} {
+		w.storageNode(n, "900Gi")
+	}
+	claims, err := w.client.CoreV1().PersistentVolumeClaims(namespace).Watch(w.ctx, metav1.ListOptions{})
+	must(w, err)
+	for i := range 3 {
+		w.addMember(fmt.Sprintf("db-%d", i))
+	}
+	chosen := map[string]string{}
+	for timeout := time.After(patience); len(chosen) < 3; {
+		select {
+		case e := <-claims.ResultChan():
+			if c := e.Object.(*corev1.PersistentVolumeClaim); e.Type == watch.Modified {
+				chosen[c.Name] = c.Annotations[storagevolume.AnnSelectedNode]
+			}
+		case <-timeout:
+			t.Fatalf("no node was chosen for all three members: %v", chosen)
+		}
+	}
+	w.resume()
+	var nodes []string
+	for i := range 3 {
+		nodes = append(nodes, w.nodeOf(fmt.Sprintf("db-%d", i)))
+	}
+	slices.Sort(nodes)
+	if want := []string{"n1", "n2", "n3"}; !slices.Equal(nodes, want) {
+		t.Errorf("members are on %v, want %v", nodes, want)
+	}
+}
+
+func TestFourthMemberFindsNoRoom(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("small", "5Gi")
+	w.addVolume("data-db-0", "n1", nil)
+	w.addMember("db-1")
+	w.expectRefusal("db-1", "MemberOnNode")
+	w.expectRefusal("db-1", "NoSpace")
+}
+
+func TestNewVolumeGoesWhereTheRoomIs(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "100Gi")
+	w.storageNode("n2", "500Gi")
+	w.storageNode("n3", "200Gi")
+	w.addMember("db-0")
+	w.expectNode("db-0", "n2")
+}
+
+// TestAlwaysHome is the drill of the design without the power cut: many claims
+// are made again, and their volumes are reserved at about the same time as the
+// pods arrive. The real VolumeBinding would take a blank volume for most.
+func TestAlwaysHome(t *testing.T) {
+	const clusters, members = 8, 3
+	w := newWorld(t)
+	home := map[string]string{}
+	for m := range members {
+		w.storageNode(fmt.Sprintf("n%d", m), "900Gi")
+	}
+	for c := range clusters {
+		for m := range members {
+			name, node := fmt.Sprintf("db%d-%d", c, m), fmt.Sprintf("n%d", (c+m)%members)
+			home[name] = node
+			w.addVolume("data-"+name, node, func(pv *corev1.PersistentVolume) {
+				pv.Spec.ClaimRef.UID = "of-the-claim-that-was-deleted"
+				pv.Status.Phase = corev1.VolumeReleased
+			})
+		}
+	}
+	for name := range home {
+		w.addMember(name)
+	}
+	for name := range home {
+		w.reserve("pv-data-" + name)
+	}
+	for name, node := range home {
+		w.expectNode(name, node)
+	}
+	if n := w.volumesMade(); n != 0 {
+		t.Errorf("agents made %d volumes, want none: all data is there", n)
+	}
+}
+
+func TestForeignPodsPass(t *testing.T) {
+	w := newWorld(t)
+	w.addNode("silent") // would block a new volume of ours
+	w.addPod("bare")
+	w.expectNode("bare", "silent")
+
+	const other = "other"
+	_, err := w.client.StorageV1().StorageClasses().Create(w.ctx, &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: other}, Provisioner: "other.example.com",
+		VolumeBindingMode: ptr.To(storagev1.VolumeBindingWaitForFirstConsumer),
+	}, metav1.CreateOptions{})
+	must(w, err)
+	w.addVolume("foreign", "silent", func(pv *corev1.PersistentVolume) {
+		delete(pv.Annotations, storagevolume.AnnDynamicallyProvisioned)
+		pv.Spec.StorageClassName = other
+	})
+	w.addClaim("foreign")
+	claim, err := w.client.CoreV1().PersistentVolumeClaims(namespace).Get(w.ctx, "foreign", metav1.GetOptions{})
+	must(w, err)
+	claim.Spec.StorageClassName = ptr.To(other)
+	_, err = w.client.CoreV1().PersistentVolumeClaims(namespace).Update(w.ctx, claim, metav1.UpdateOptions{})
+	must(w, err)
+	w.addPod("stateless", "foreign")
+	w.expectNode("stateless", "silent")
+}
+
+func TestMissingThingsAreNamed(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.addPod("db-0", "data-db-0")
+	w.expectRefusal("db-0", "ClaimMissing")
+
+	must(w, w.client.StorageV1().StorageClasses().Delete(w.ctx, class, metav1.DeleteOptions{}))
+	w.addMember("db-1")
+	w.expectRefusal("db-1", "ClassMissing")
+	_, err := w.client.StorageV1().StorageClasses().Create(w.ctx, &storagev1.StorageClass{
+		ObjectMeta: metav1.ObjectMeta{Name: class}, Provisioner: "lvm.berth.dev",
+		VolumeBindingMode: ptr.To(storagev1.VolumeBindingWaitForFirstConsumer),
+	}, metav1.CreateOptions{})
+	must(w, err)
+	w.expectNode("db-1", "n1")
+}
