@@ -27,8 +27,8 @@ type control struct {
 	t     *testing.T
 	bin   string
 	dir   string
-	admin string // kubeconfig of an administrator
-	pod   string // kubeconfig of the service account of the manifests
+	admin string // path of an administrator's kubeconfig
+	pod   string // content of a kubeconfig for the manifests' service account
 }
 
 func startControl(t *testing.T) *control {
@@ -54,8 +54,8 @@ func startControl(t *testing.T) *control {
 		"--cert-dir="+c.dir, "--token-auth-file="+tokens, "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
 		"--service-account-issuer=https://loopback", "--service-account-key-file="+key, "--service-account-signing-key-file="+key,
 		"--disable-admission-plugins=ServiceAccount")
-	c.admin = c.kubeconfig("admin", api, "")
-	c.pod = c.kubeconfig("pod", api, "system:serviceaccount:galera:galera")
+	c.admin = c.write("kubeconfig", kubeconfig(api, ""))
+	c.pod = kubeconfig(api, ", as: 'system:serviceaccount:galera:galera'")
 	c.eventually(2*time.Minute, "the API server is ready", func() bool {
 		return c.kubectlErr("", "get", "--raw", "/readyz") == nil
 	})
@@ -111,19 +111,16 @@ func (c *control) client() dynamic.Interface {
 	return client
 }
 
-// kubeconfig writes a configuration of the administrator, or of one whom the
+// kubeconfig is the configuration of the administrator, or of one whom the
 // administrator impersonates.
-func (c *control) kubeconfig(name string, port int, as string) string {
-	if as != "" {
-		as = ", as: '" + as + "'"
-	}
-	return c.write(name+".kubeconfig", fmt.Sprintf(`apiVersion: v1
+func kubeconfig(port int, as string) string {
+	return fmt.Sprintf(`apiVersion: v1
 kind: Config
 clusters: [{name: c, cluster: {server: 'https://127.0.0.1:%d', insecure-skip-tls-verify: true}}]
 users: [{name: u, user: {token: %s%s}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
-`, port, adminToken, as))
+`, port, adminToken, as)
 }
 
 func (c *control) signingKey() string {

@@ -1,12 +1,14 @@
 package loopback
 
 import (
-	"bytes"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,36 +22,17 @@ import (
 type node struct {
 	t       *testing.T
 	ordinal int
-	program string // galera-init
-	control *control
+	dir     string // holds all the rest
 	volume  string
 	run     string
 	config  string
 	podUID  string
 
-	log     *output
+	log     *os.File // what the containers print
 	mutex   sync.Mutex
 	running *exec.Cmd
 	stopped bool
 	done    chan struct{}
-}
-
-// output collects what a member's containers print.
-type output struct {
-	mutex sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	return o.bytes.Write(p)
-}
-
-func (o *output) String() string {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	return o.bytes.String()
 }
 
 func newNode(t *testing.T, c *control, program string, ordinal int) *node {
@@ -59,21 +42,23 @@ func newNode(t *testing.T, c *control, program string, ordinal int) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, ordinal: ordinal, program: program, control: c,
-		volume: filepath.Join(dir, "volume"), run: filepath.Join(dir, "run"), config: filepath.Join(dir, "my.cnf"), log: &output{}}
+	n := &node{t: t, ordinal: ordinal, dir: dir,
+		volume: filepath.Join(dir, "volume"), run: filepath.Join(dir, "run"), config: filepath.Join(dir, "my.cnf")}
+	if n.log, err = os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_RDWR, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		n.kill()
 		if t.Failed() {
-			log := n.log.String()
-			t.Logf("member %d:\n%s", ordinal, log[max(0, len(log)-20000):])
+			log := n.logSince(0)
+			t.Logf("member %d:\n%s", ordinal, log[max(0, len(log)-30000):])
 		}
+		n.log.Close()
 		os.RemoveAll(dir)
 	})
-	if err := os.MkdirAll(n.volume, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	n.directory(dir)
+	n.directory(n.volume)
 	config := fmt.Sprintf(`[mysqld]
-user = root
 datadir = %[1]s/data
 socket = %[2]s/mysqld.sock
 pid_file = %[2]s/mysqld.pid
@@ -101,10 +86,38 @@ auth-root-authentication-method = normal
 skip-test-db
 skip-name-resolve
 `, n.volume, n.run, n.address())
-	if err := os.WriteFile(n.config, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+	for path, content := range map[string]string{n.config: config, n.initSQL(): initSQL, filepath.Join(dir, "kubeconfig"): c.pod} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command(program, "install", dir).CombinedOutput(); err != nil {
+		t.Fatalf("install: %v: %s", err, out)
 	}
 	return n
+}
+
+const initSQL = `FLUSH PRIVILEGES;
+CREATE DATABASE berth;
+CREATE USER 'berth'@'%' IDENTIFIED BY 'loopback';
+GRANT ALL PRIVILEGES ON berth.* TO 'berth'@'%';
+`
+
+func (n *node) initSQL() string { return filepath.Join(n.dir, "init.sql") }
+
+// directory makes a directory of the server's user, as which everything in the
+// pod runs.
+func (n *node) directory(path string) {
+	n.t.Helper()
+	account, err := user.Lookup("mysql")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(account.Uid)
+	gid, _ := strconv.Atoi(account.Gid)
+	if err := errors.Join(os.MkdirAll(path, 0o755), os.Chmod(path, 0o755), os.Chown(path, uid, gid)); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 func (n *node) address() string { return fmt.Sprintf("127.71.0.%d", n.ordinal+1) }
@@ -117,9 +130,7 @@ func (n *node) start() {
 	if err := os.RemoveAll(n.run); err != nil {
 		n.t.Fatal(err)
 	}
-	if err := os.MkdirAll(n.run, 0o755); err != nil {
-		n.t.Fatal(err)
-	}
+	n.directory(n.run)
 	n.containers("prepare", "exec")
 }
 
@@ -129,47 +140,55 @@ func (n *node) restart() {
 	n.containers("exec")
 }
 
-// containers runs galera-init's sub-commands one after the other, each until it
-// succeeds.
+// containers runs galera-init's sub-commands one after the other, each again
+// when it fails, and the last for ever.
 func (n *node) containers(steps ...string) {
 	n.mutex.Lock()
 	n.stopped, n.done = false, make(chan struct{})
 	n.mutex.Unlock()
 	go func() {
 		defer close(n.done)
-		for _, step := range steps {
-			if !n.container(step) {
+		for i := 0; i < len(steps); {
+			ok, stopped := n.container(steps[i])
+			if stopped {
 				return
+			}
+			if ok && i < len(steps)-1 {
+				i++
+			} else {
+				time.Sleep(time.Second) // the kubelet's back-off
 			}
 		}
 	}()
 }
 
-// container runs one container and says whether it ended well.
-func (n *node) container(step string) bool {
+// container runs one container and says whether it ended well, and whether it
+// was ended by the test.
+func (n *node) container(step string) (ok, stopped bool) {
 	n.mutex.Lock()
 	if n.stopped {
 		n.mutex.Unlock()
-		return false
+		return false, true
 	}
-	args := []string{"--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL", n.program, step,
-		"--kubeconfig=" + n.control.pod, "--namespace=galera", "--pod-name=" + n.pod(), "--pod-uid=" + n.podUID,
+	// The shell becomes galera-init and later the server, process 1 of its
+	// namespace: when it ends, the kernel ends all others in it.
+	args := []string{"-c", `mount -t proc proc /proc && exec setpriv --reuid=mysql --regid=mysql --clear-groups "$@"`, "sh", filepath.Join(n.dir, "galera-init"), step,
+		"--kubeconfig=" + filepath.Join(n.dir, "kubeconfig"), "--namespace=galera", "--pod-name=" + n.pod(), "--pod-uid=" + n.podUID,
 		"--pod-ip=" + n.address(), "--node-name=loopback", "--claim=data-" + n.pod(), "--volume=" + n.volume,
 		"--datadir=" + filepath.Join(n.volume, "data"), "--run-dir=" + n.run,
-		"--init-sql=" + filepath.Join(filepath.Dir(n.config), "init.sql"),
+		"--init-sql=" + n.initSQL(),
 		"--", "mariadbd", "--defaults-file=" + n.config}
-	if err := os.WriteFile(filepath.Join(filepath.Dir(n.config), "init.sql"), []byte(initSQL), 0o600); err != nil {
-		n.t.Error(err)
-	}
-	cmd := exec.Command("unshare", args...)
+	cmd := exec.Command("sh", args...)
 	cmd.Stdout, cmd.Stderr = n.log, n.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS,
+	}
 	err := cmd.Start()
 	n.running = cmd
 	n.mutex.Unlock()
 	if err != nil {
 		n.t.Error(err)
-		return false
+		return false, true
 	}
 	err = cmd.Wait()
 	n.mutex.Lock()
@@ -177,14 +196,8 @@ func (n *node) container(step string) bool {
 	if err != nil && !n.stopped {
 		fmt.Fprintf(n.log, "== %s ended: %v\n", step, err)
 	}
-	return err == nil
+	return err == nil, n.stopped
 }
-
-const initSQL = `FLUSH PRIVILEGES;
-CREATE DATABASE berth;
-CREATE USER 'berth'@'%' IDENTIFIED BY 'loopback';
-GRANT ALL PRIVILEGES ON berth.* TO 'berth'@'%';
-`
 
 // kill ends the pod's processes at once, as a power cut does.
 func (n *node) kill() {
@@ -225,8 +238,7 @@ func (n *node) status(db *sql.DB, name string) string {
 	return value
 }
 
-// synced waits until the member is Synced and answers the number of the log's
-// bytes then.
+// synced waits until the member is Synced in a Primary component.
 func (n *node) synced() {
 	n.t.Helper()
 	db := n.db()
@@ -244,8 +256,15 @@ func (n *node) exec(db *sql.DB, statement string, args ...any) {
 }
 
 // logSince gives what the containers printed after a mark.
-func (n *node) logSince(mark int) string { return n.log.String()[mark:] }
+func (n *node) logSince(mark int) string {
+	n.t.Helper()
+	content, err := os.ReadFile(n.log.Name())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(content[mark:])
+}
 
-func (n *node) mark() int { return len(n.log.String()) }
+func (n *node) mark() int { return len(n.logSince(0)) }
 
 func (n *node) has(since int, text string) bool { return strings.Contains(n.logSince(since), text) }

@@ -1,0 +1,281 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"k8s.io/klog/v2"
+
+	"github.com/berth-dev/berth/pkg/datadir"
+	"github.com/berth-dev/berth/pkg/galeracluster"
+	"github.com/berth-dev/berth/pkg/rebuild"
+)
+
+// Identity says which member this process brings up, and where it runs.
+type Identity struct {
+	Namespace string
+	Cluster   string // name of the StatefulSet and of the GaleraCluster object
+	Ordinal   int
+	Pod       string
+	PodUID    string
+	Address   string // IP address of the pod
+	Node      string
+	Claim     string
+}
+
+// Store keeps the cluster's state; *galeracluster.Store is one.
+type Store interface {
+	Update(ctx context.Context, change func(*rebuild.Cluster) bool) (rebuild.Cluster, error)
+	Watch(ctx context.Context) <-chan rebuild.Cluster
+}
+
+// Workload reads the StatefulSet and the claim and writes events;
+// *galeracluster.Workload is one.
+type Workload interface {
+	Shape(ctx context.Context, name string) (galeracluster.Shape, error)
+	VolumeName(ctx context.Context, claim string) (string, error)
+	Event(ctx context.Context, pod, podUID, kind, code, text string) error
+}
+
+// Member is one start of one member's container.
+type Member struct {
+	Identity
+	Volume   datadir.Volume
+	Server   Server
+	Store    Store
+	Workload Workload
+	// Answers says whether a server accepts connections on the group port of an
+	// address.
+	Answers func(ctx context.Context, address string) bool
+	// RunDir is a directory of the pod that does not outlive it; the hand-over
+	// lies there and never on the volume.
+	RunDir string
+	// NewUUID makes names: of this start, and of a new cluster's history.
+	NewUUID func() string
+
+	lock *Lock
+}
+
+// retryPause is the time between two tries after an error of the API.
+const retryPause = time.Second
+
+// Prepare gathers the evidence, reports, waits until this member is told to
+// join or to bootstrap, and writes the hand-over.
+func (m *Member) Prepare(ctx context.Context) error {
+	if err := m.open(ctx); err != nil {
+		return err
+	}
+	report, err := m.gather(ctx)
+	if err != nil {
+		return err
+	}
+	if _, _, err := m.await(ctx, report); err != nil {
+		return err
+	}
+	return writeHandover(m.RunDir, report)
+}
+
+// Launch uses the hand-over, or gathers anew when there is none, and replaces
+// this process by the server. It returns only with an error.
+func (m *Member) Launch(ctx context.Context) error {
+	if err := m.open(ctx); err != nil {
+		return err
+	}
+	report, found, err := takeHandover(m.RunDir, m.PodUID)
+	if err != nil {
+		return err
+	}
+	if !found {
+		klog.FromContext(ctx).Info("No hand-over: the container was started again, so the volume is looked at again")
+		if report, err = m.gather(ctx); err != nil {
+			return err
+		}
+	}
+	return m.start(ctx, report)
+}
+
+// open takes the volume's lock and refuses a StatefulSet that cannot work.
+func (m *Member) open(ctx context.Context) error {
+	if err := os.MkdirAll(m.Volume.Berth(), 0o770); err != nil {
+		return fmt.Errorf("make Berth's directory on the volume: %w", err)
+	}
+	lock, err := TakeLock(ctx, m.Volume.Lock(), func() {
+		m.announce(ctx, warning, rebuild.Reason{Code: rebuild.VolumeBusy,
+			Text: "another process holds the lock of this volume: waiting until it has ended"})
+	})
+	if err != nil {
+		return err
+	}
+	m.lock = lock
+	shape, err := retry(ctx, "read the StatefulSet", func() (galeracluster.Shape, error) { return m.Workload.Shape(ctx, m.Cluster) })
+	if err != nil {
+		return err
+	}
+	if shape.OneByOne {
+		reason := rebuild.Reason{Code: rebuild.OrderedReady, Text: fmt.Sprintf(
+			"StatefulSet %s starts its %d pods one by one, but members have to report together: set `podManagementPolicy: Parallel` (the StatefulSet has to be made again; --cascade=orphan keeps its pods)",
+			m.Cluster, shape.Replicas)}
+		m.announce(ctx, warning, reason)
+		return errors.New(reason.String())
+	}
+	return nil
+}
+
+// gather looks, reports what it saw, recovers, validates and reports again.
+func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
+	log := klog.FromContext(ctx)
+	volume, err := retry(ctx, "read the claim", func() (string, error) { return m.Workload.VolumeName(ctx, m.Claim) })
+	if err != nil {
+		return rebuild.Report{}, err
+	}
+	report := rebuild.Report{
+		Ordinal: m.Ordinal, Pod: m.Pod, PodUID: m.PodUID, Start: m.NewUUID(), Node: m.Node, Address: m.Address,
+		Volume: volume, State: rebuild.Recovering, Position: datadir.Undefined,
+	}
+	watch := stopwatch{report: &report, last: time.Now()}
+
+	evidence, err := datadir.Look(m.Volume)
+	if err != nil {
+		return report, m.refuseUnread(ctx, err)
+	}
+	report.Evidence = asEvidence(evidence)
+	watch.lap("look")
+	log.Info("Evidence", "grastate", evidence.Grastate.State, "position", evidence.Grastate.Position,
+		"safeToBootstrap", evidence.Grastate.SafeToBootstrap, "sstMarkers", evidence.Markers, "runningTraces", evidence.Traces, "lastAttempt", report.Evidence.Attempt)
+	if err := m.publish(ctx, report); err != nil {
+		return report, err
+	}
+
+	assessment, err := m.assess(ctx, evidence, &watch)
+	if err != nil {
+		return report, err
+	}
+	report.Class, report.Position, report.Source = assessment.Class, assessment.Position, assessment.Source
+	report.Findings, report.State = assessment.Findings, rebuild.Waiting
+	log.Info("Report", "class", report.Class, "position", report.Position, "source", report.Source, "phases", report.Phases)
+	for _, f := range report.Findings {
+		log.Info("Finding", "file", f.File, "expected", f.Expected, "found", f.Found, "do", f.Do)
+	}
+	return report, m.publish(ctx, report)
+}
+
+// assess validates the data and has the server recover where only it knows the
+// position.
+func (m *Member) assess(ctx context.Context, evidence datadir.Evidence, watch *stopwatch) (datadir.Assessment, error) {
+	owner := datadir.Owner{Namespace: m.Namespace, Cluster: m.Cluster, Ordinal: m.Ordinal}
+	if evidence.Decided(owner) {
+		return evidence.Assess(owner, nil, nil), nil
+	}
+	findings, err := datadir.CheckFiles(m.Volume.Data)
+	if err != nil {
+		return datadir.Assessment{}, err
+	}
+	if len(findings) > 0 {
+		return evidence.Assess(owner, nil, findings), nil
+	}
+	var recovery *datadir.Recovery
+	if evidence.NeedsRecovery() {
+		klog.FromContext(ctx).Info("The server was not stopped in order: it recovers its position now")
+		r, err := m.Server.Recover(ctx, m.RunDir)
+		if err != nil {
+			m.announce(ctx, warning, rebuild.Reason{Code: rebuild.RecoveryDisturbed, Text: err.Error()})
+			return datadir.Assessment{}, err
+		}
+		recovery = &r
+		watch.lap("recover")
+	}
+	if findings, err = datadir.CheckTablespaces(m.Volume.Data); err != nil {
+		return datadir.Assessment{}, err
+	}
+	watch.lap("validate")
+	return evidence.Assess(owner, recovery, findings), nil
+}
+
+// publish puts the report into the object, however long that takes.
+func (m *Member) publish(ctx context.Context, report rebuild.Report) error {
+	_, err := retry(ctx, "report", func() (rebuild.Cluster, error) {
+		shape, err := m.Workload.Shape(ctx, m.Cluster)
+		if err != nil {
+			return rebuild.Cluster{}, err
+		}
+		return m.Store.Update(ctx, func(c *rebuild.Cluster) bool {
+			c.Replicas, c.FirstOrdinal = shape.Replicas, shape.FirstOrdinal
+			c.Put(report)
+			return true
+		})
+	})
+	return err
+}
+
+// refuseUnread tells people about a volume that cannot be read.
+func (m *Member) refuseUnread(ctx context.Context, err error) error {
+	m.announce(ctx, warning, rebuild.Reason{Code: rebuild.UnsoundData, Text: err.Error()})
+	return err
+}
+
+// Kinds of events.
+const (
+	normal  = "Normal"
+	warning = "Warning"
+)
+
+// announce writes a log line and, as well as it can, an event on the pod.
+func (m *Member) announce(ctx context.Context, kind string, reason rebuild.Reason) {
+	log := klog.FromContext(ctx)
+	log.Info(reason.Text, "code", reason.Code)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := m.Workload.Event(ctx, m.Pod, m.PodUID, kind, string(reason.Code), reason.Text); err != nil {
+		log.V(2).Info("No event written", "err", err)
+	}
+}
+
+func asEvidence(e datadir.Evidence) rebuild.Evidence {
+	evidence := rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces}
+	if e.Lineage != nil {
+		evidence.Attempt, evidence.Begin = e.Lineage.Attempt, &e.Lineage.Begin
+	}
+	return evidence
+}
+
+// stopwatch writes the durations of phases into a report.
+type stopwatch struct {
+	report *rebuild.Report
+	last   time.Time
+}
+
+func (s *stopwatch) lap(name string) {
+	now := time.Now()
+	s.report.Phases = append(s.report.Phases, rebuild.Phase{Name: name, Milliseconds: now.Sub(s.last).Milliseconds()})
+	s.last = now
+}
+
+// retry repeats a call to the API until it succeeds: an error of the API is no
+// evidence and only ever means to wait.
+func retry[T any](ctx context.Context, what string, call func() (T, error)) (T, error) {
+	for {
+		value, err := call()
+		if err == nil {
+			return value, nil
+		}
+		klog.FromContext(ctx).Info("The API does not answer as hoped; waiting and trying again", "call", what, "err", err)
+		select {
+		case <-ctx.Done():
+			return value, fmt.Errorf("%s: %w", what, errors.Join(ctx.Err(), err))
+		case <-time.After(retryPause):
+		}
+	}
+}
+
+// exists says whether there is a file; an error is not an answer.
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
