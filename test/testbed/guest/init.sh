@@ -57,6 +57,9 @@ echo "$node" >/etc/hostname
 printf '127.0.0.1 localhost\n10.77.0.1%s %s\n' "$index" "$node" >/etc/hosts
 printf '%032d\n' "$index" >/etc/machine-id
 : >/etc/resolv.conf
+# Galera's write set cache is a mapped file that nobody syncs: what is flushed
+# within a second or two still serves IST after a power cut (docs/runbook.md).
+sysctl -qw vm.dirty_writeback_centisecs=50 vm.dirty_expire_centisecs=100
 sysctl -qw net.ipv4.ip_forward=1 vm.overcommit_memory=1 kernel.panic=1 fs.inotify.max_user_instances=8192
 
 ip link set lo up
@@ -71,10 +74,12 @@ cat >/etc/lvm/lvm.conf <<CONF
 devices { obtain_device_list_from_udev=0 external_device_info_source="none" use_devicesfile=0 filter=["a|/dev/ubd[b-z]\$|","r|.*|"] }
 activation { udev_sync=0 udev_rules=0 monitoring=0 }
 global { use_lvmpolld=0 locking_dir="/run/lock/lvm" }
-backup { archive_dir="/var/lib/lvm/archive" backup_dir="/var/lib/lvm/backup" }
 log { verbose=0 syslog=0 }
 CONF
-mount -t tmpfs tmpfs /run/lvm
+# The archive of old metadata outlives a power cut where lvm looks for it.
+for dir in archive backup; do
+	mkdir -p "/etc/lvm/$dir" && mount --bind "/var/lib/lvm/$dir" "/etc/lvm/$dir"
+done
 if [ -n "$vg" ]; then
 	disks=$(ls /dev/ubd[b-z] 2>/dev/null)
 	empty=1
@@ -102,9 +107,12 @@ keep() { # keep NAME COMMAND…: start again whatever ends
 		sleep 1
 	done
 }
+# A page fault costs a User-Mode Linux guest far more than a machine: collect
+# garbage late, and look after containers seldom.
+export GOGC=off GOMEMLIMIT=256MiB
 keep containerd containerd &
 until [ -S /run/containerd/containerd.sock ]; do sleep 0.2; done
 keep kubelet /run/bed/bin/kubelet --config=/etc/kubelet.yaml \
 	--kubeconfig="/run/bed/pki/$node.kubeconfig" --hostname-override="$node" \
-	--node-ip="10.77.0.1$index" --v=2 &
+	--node-ip="10.77.0.1$index" --housekeeping-interval=60s --v=2 &
 while :; do wait; sleep 1; done

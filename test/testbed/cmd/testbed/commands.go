@@ -49,8 +49,9 @@ and make bed-build leave behind. Everything lives below --dir.`,
   testbed power-off node2 && testbed power-on node2
   testbed exec node1 -- lvs
   testbed down`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		TraverseChildren: true, // flags of testbed also before the word kubectl
+		SilenceUsage:     true,
+		SilenceErrors:    true,
 	}
 	cmd.PersistentFlags().StringVar(&o.dir, "dir", "_out/bed", "directory of the bed; down removes it")
 	cmd.PersistentFlags().StringVar(&o.out, "build", "_out", "directory of the build: bin, cache and images below it")

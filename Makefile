@@ -1,0 +1,75 @@
+# Berth. `make help` lists the targets; README.md says what they are for.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# One set of flags for everything: Kubernetes compiles once and stays in the
+# build cache. cgo is off, so that what is built on a newer machine also runs on
+# the nodes of the test bed; only the race detector needs it.
+export GOFLAGS := -trimpath -buildvcs=false
+export CGO_ENABLED := 0
+export GOTOOLCHAIN := local
+
+BIN := _out/bin
+K8S := v1.37.2
+VERSION_FLAGS := -X k8s.io/component-base/version.gitVersion=$(K8S) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37
+PROGRAMS := lvm-provisioner scheduler-plugin galera-init
+# What Berth's own code and its tests need from the distribution.
+DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gcc iproute2 kmod libc6-dev \
+	lvm2 mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
+# Packages that link kube-scheduler (minutes to compile once more for the race
+# detector) or need what bed-build makes. All others are fast.
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/e2e/... ./test/loopback/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/e2e|test/loopback)(/|$$)')
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## install what the test bed and the tests need (Debian packages; needs root)
+	@missing=; for p in $(DEPS); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+.PHONY: build
+build: ## build Berth's programs and the test bed's into _out/bin
+	@mkdir -p $(BIN)
+	go build -ldflags '-s -w $(VERSION_FLAGS)' -o $(BIN)/ $(PROGRAMS:%=./cmd/%) ./test/testbed/cmd/... ./test/drill/cmd/drill
+
+.PHONY: control-plane
+control-plane: ## build etcd and Kubernetes from their Go modules into _out/bin
+	@mkdir -p $(BIN)
+	cd test/testbed/tools && go build -ldflags '-s -w $(VERSION_FLAGS)' -o ../../../$(BIN)/etcd go.etcd.io/etcd/server/v3
+	cd test/testbed/tools && go build -ldflags '-s -w $(VERSION_FLAGS)' -o ../../../$(BIN)/ \
+		$(addprefix k8s.io/kubernetes/cmd/,kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet)
+
+.PHONY: bed-build
+bed-build: deps build control-plane ## all that a test bed needs: binaries, root file system, images
+	$(BIN)/testbed build
+
+.PHONY: demo
+demo: bed-build ## the drill on real parts: three disasters, and what came of them
+	$(BIN)/drill
+
+.PHONY: drill-runs
+drill-runs: bed-build ## the first disaster N times in a row (N=10)
+	$(BIN)/drill --runs $(or $(N),10)
+
+.PHONY: test
+test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
+	go vet ./...
+	CGO_ENABLED=1 go test -race $(FAST)
+	go test -p 1 -timeout 60m $(SLOW)
+
+.PHONY: check
+check: ## the fast part of the tests: lint, unit, race
+	@unformatted=$$(gofmt -l cmd pkg test); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet $(FAST)
+	CGO_ENABLED=1 go test -race $(FAST)
+
+.PHONY: clean
+clean: ## end the test beds and remove everything that was built
+	@for bed in _out/bed _out/demo-bed _out/e2e-bed; do [ ! -e $$bed ] || $(BIN)/testbed --dir $$bed down; done
+	rm -rf _out

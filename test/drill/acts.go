@@ -1,0 +1,267 @@
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-dev/berth/pkg/rebuild"
+)
+
+// Install applies everything to a new cluster and starts the clients.
+func (d *Drill) Install(ctx context.Context) (Act, error) {
+	act := Act{Name: "install", Rebuild: true, Install: true}
+	start := time.Now()
+	if err := d.apply(ctx); err != nil {
+		return act, err
+	}
+	var err error
+	if act.FirstSyncedAfter, act.AllSyncedAfter, err = d.waitSynced(ctx, start); err != nil {
+		return act, err
+	}
+	d.write(ctx)
+	if err := d.waitAcknowledged(ctx, rowsBefore, time.Minute); err != nil {
+		return act, err
+	}
+	return act, d.finish(ctx, &act, snapshot{})
+}
+
+const (
+	// rowsBefore is how many commits a client has before a disaster.
+	rowsBefore = 200
+	// rowsBetween is how many more it has between the first power cut and the
+	// second, so that the members' positions differ.
+	rowsBetween = 30
+)
+
+// PowerCut cuts the power of all nodes, seconds apart while the clients write,
+// deletes the StatefulSet, its pods and its claims, and switches everything on.
+func (d *Drill) PowerCut(ctx context.Context) (Act, error) {
+	act := Act{Name: "power cut, workload deleted", Rebuild: true}
+	return d.disaster(ctx, act, func() error { return d.deleteWorkload(ctx) })
+}
+
+// PowerCutAndWipe does the same, and the API server forgets everything.
+func (d *Drill) PowerCutAndWipe(ctx context.Context) (Act, error) {
+	act := Act{Name: "power cut, API wiped", Rebuild: true}
+	return d.disaster(ctx, act, func() error {
+		d.Progress.Stage("wipe the API server's memory")
+		return d.cluster.WipeAPI(ctx)
+	})
+}
+
+func (d *Drill) disaster(ctx context.Context, act Act, loss func() error) (Act, error) {
+	before, err := d.begin(ctx)
+	if err != nil {
+		return act, err
+	}
+	if err := d.cutPower(ctx, before.places); err != nil {
+		return act, err
+	}
+	if err := loss(); err != nil {
+		return act, err
+	}
+	d.Progress.Stage("power on")
+	start := time.Now()
+	if err := d.cluster.PowerOn(ctx, d.Nodes...); err != nil {
+		return act, err
+	}
+	if err := d.apply(ctx); err != nil {
+		return act, err
+	}
+	if act.FirstSyncedAfter, act.AllSyncedAfter, err = d.waitSynced(ctx, start); err != nil {
+		return act, err
+	}
+	return act, d.finish(ctx, &act, before)
+}
+
+// snapshot is what an act compares the end with.
+type snapshot struct {
+	places  map[string]Place
+	attempt int64             // of the newest grant
+	starts  map[string]string // pod UID and container start of every member's report
+}
+
+// begin lets the clients write and notes how everything is.
+func (d *Drill) begin(ctx context.Context) (snapshot, error) {
+	d.write(ctx)
+	if err := d.waitAcknowledged(ctx, rowsBefore, time.Minute); err != nil {
+		return snapshot{}, err
+	}
+	places, err := d.observe.places(ctx, d.Nodes)
+	if err != nil {
+		return snapshot{}, err
+	}
+	state, err := d.observe.state(ctx)
+	if err != nil {
+		return snapshot{}, fmt.Errorf("read GaleraCluster: %w", err)
+	}
+	s := snapshot{places: places, starts: map[string]string{}}
+	if grant, found := state.LastGrant(); found {
+		s.attempt = grant.Attempt
+	}
+	for _, report := range state.Members {
+		s.starts[report.Pod] = report.PodUID + report.Start
+	}
+	return s, nil
+}
+
+// cutPower ends the node of one member, lets the remaining two commit more, and
+// ends these one after the other. Which member is cut first, and so is the
+// stalest, follows the seed: by default member 0, which a careless decision
+// would take.
+func (d *Drill) cutPower(ctx context.Context, places map[string]Place) error {
+	for i := range replicas {
+		name := member((d.Seed + i) % replicas)
+		node := places[name].Node
+		if node == "" {
+			return fmt.Errorf("cut power: no node holds a volume of %s", name)
+		}
+		d.Progress.Stage("cut the power of %s (%s)", node, name)
+		if err := d.cluster.PowerOff(node); err != nil {
+			return err
+		}
+		if i == 0 {
+			// The others first have to agree that it is gone.
+			if err := d.waitAcknowledged(ctx, rowsBetween, time.Minute); err != nil {
+				return err
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(3 * time.Second):
+		}
+	}
+	// Nodes without a member lose power too.
+	return d.cluster.PowerOff(d.Nodes...)
+}
+
+// deleteWorkload deletes what somebody in a hurry deletes. The nodes are off, so
+// nobody ends the pods in an orderly way.
+func (d *Drill) deleteWorkload(ctx context.Context) error {
+	d.Progress.Stage("delete the StatefulSet, its pods and its claims")
+	for _, args := range [][]string{
+		{"delete", "statefulset", statefulSet, "-n", namespace, "--cascade=orphan"},
+		{"delete", "pods", "--all", "-n", namespace, "--force", "--grace-period=0"},
+		{"delete", "pvc", "--all", "-n", namespace, "--wait=false"},
+	} {
+		if err := d.kubectl(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return d.eventually(ctx, 30*time.Second, func(ctx context.Context) error {
+		claims, err := d.observe.client.CoreV1().PersistentVolumeClaims(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return fmt.Errorf("list claims: %w", err)
+		}
+		if len(claims.Items) > 0 {
+			return fmt.Errorf("%d claims are still there", len(claims.Items))
+		}
+		return nil
+	})
+}
+
+// KillServer kills one member's server while the clients write: its container
+// starts again, and no init container runs.
+func (d *Drill) KillServer(ctx context.Context) (Act, error) {
+	act := Act{Name: "one server killed"}
+	before, err := d.begin(ctx)
+	if err != nil {
+		return act, err
+	}
+	name := member(d.Seed % replicas)
+	d.Progress.Stage("kill mariadbd of %s on %s", name, before.places[name].Node)
+	start := time.Now()
+	if _, err := d.cluster.Exec(ctx, before.places[name].Node, "pkill", "-KILL", "-x", "mariadbd"); err != nil {
+		return act, err
+	}
+	err = d.eventually(ctx, 2*time.Minute, func(ctx context.Context) error {
+		state, err := d.observe.state(ctx)
+		if err != nil {
+			return fmt.Errorf("read GaleraCluster: %w", err)
+		}
+		if report, found := state.Member(d.Seed % replicas); !found || report.PodUID+report.Start == before.starts[name] {
+			return fmt.Errorf("%s has not reported since its server was killed", name)
+		}
+		return nil
+	})
+	if err != nil {
+		return act, err
+	}
+	if _, act.AllSyncedAfter, err = d.waitSynced(ctx, start); err != nil {
+		return act, err
+	}
+	act.FirstSyncedAfter = act.AllSyncedAfter // the others were Synced all the time
+	return act, d.finish(ctx, &act, before)
+}
+
+// finish ends the clients and records what became of every member.
+func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
+	// The rebuilt cluster takes writes again before it is looked at.
+	if err := d.waitAcknowledged(ctx, rowsBetween, time.Minute); err != nil {
+		return err
+	}
+	d.stop()
+	d.Progress.Stage("compare rows, homes and logs")
+	act.RowsAcknowledged = d.ledger.Acknowledged()
+	state, err := d.observe.state(ctx)
+	if err != nil {
+		return fmt.Errorf("read GaleraCluster: %w", err)
+	}
+	reports := state.Members
+	for _, grant := range state.Grants {
+		if grant.Attempt <= before.attempt || !grant.Consumed {
+			continue
+		}
+		act.GrantsConsumed++
+		act.Granted, act.Why = grant.Pod, fmt.Sprintf("%s, from seqno %d", grant.Rule, grant.Position.Seqno)
+		reports = grant.Reports
+	}
+	after, err := d.observe.places(ctx, d.Nodes)
+	if err != nil {
+		return err
+	}
+	pods, err := d.observe.pods(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range replicas {
+		name := member(i)
+		m := MemberRecord{Member: name, Before: before.places[name], After: after[name], Seqno: -1}
+		if at := slices.IndexFunc(reports, func(r rebuild.Report) bool { return r.Ordinal == i }); at >= 0 {
+			r := reports[at]
+			m.Class, m.UUID, m.Seqno, m.Position = string(r.Class), r.Position.UUID, r.Position.Seqno, r.Position.String()
+		}
+		errs = append(errs, d.askServer(ctx, act, &m, pods[name].Status.PodIP))
+		if now, found := state.Member(i); found && now.PodUID+now.Start == before.starts[name] {
+			m.Transfer = Stayed
+		}
+		act.Members = append(act.Members, m)
+	}
+	return errors.Join(errs...)
+}
+
+// askServer fills in what only a member's own server knows.
+func (d *Drill) askServer(ctx context.Context, act *Act, m *MemberRecord, address string) error {
+	s, err := d.observe.server(ctx, address)
+	if err != nil {
+		return err
+	}
+	act.ClusterUUID, m.OldestCached = s.clusterUUID, s.oldestCached
+	if m.Rows, m.RowsLost, err = d.ledger.Check(ctx, address); err != nil {
+		return err
+	}
+	log, err := d.observe.log(ctx, m.Member)
+	if err != nil {
+		return err
+	}
+	m.Transfer = transfer(log)
+	return nil
+}

@@ -1,0 +1,61 @@
+package drill
+
+import (
+	"strings"
+	"testing"
+)
+
+func soundAct() Act {
+	member := func(name, node, lv string, seqno int64, transfer Transfer) MemberRecord {
+		home := Place{Node: node, LVUUID: lv}
+		return MemberRecord{Member: name, Before: home, After: home, Class: "CRASHED", UUID: "u", Seqno: seqno, Transfer: transfer, OldestCached: 1, Rows: 10}
+	}
+	return Act{
+		Name: "act", Rebuild: true, GrantsConsumed: 1, ClusterUUID: "u", RowsAcknowledged: 10,
+		Members: []MemberRecord{
+			member("galera-0", "node1", "lv1", 90, IST),
+			member("galera-1", "node2", "lv2", 100, Bootstrapped),
+			member("galera-2", "node3", "lv3", 100, NoTransfer),
+		},
+	}
+}
+
+func TestJudge(t *testing.T) {
+	tests := []struct {
+		name     string
+		sabotage func(*Act)
+		want     string // part of the only fault; empty for none
+	}{
+		{"sound", func(*Act) {}, ""},
+		{"volume changed", func(a *Act) { a.Members[0].After.LVUUID = "blank" }, "galera-0 changed its home"},
+		{"node changed", func(a *Act) { a.Members[0].After.Node = "node4" }, "galera-0 changed its home"},
+		{"nobody bootstrapped", func(a *Act) { a.Members[1].Transfer = IST }, "0 members bootstrapped"},
+		{"two bootstrapped", func(a *Act) { a.Members[2].Transfer = Bootstrapped }, "2 members bootstrapped"},
+		{"two grants", func(a *Act) { a.GrantsConsumed = 2 }, "2 grants were consumed"},
+		{"stale bootstrap", func(a *Act) { a.Members[2].Seqno = 101 }, "although galera-2 was at 101"},
+		{"other history", func(a *Act) { a.Members[2].UUID = "v" }, "runs history u, galera-2 reported v"},
+		{"needless full copy", func(a *Act) { a.Members[0].Transfer = SST }, "galera-0 took a full copy"},
+		{"needed full copy", func(a *Act) {
+			a.Members[0].Transfer = SST
+			for i := range a.Members {
+				a.Members[i].OldestCached = 95
+			}
+		}, ""},
+		{"silent log", func(a *Act) { a.Members[0].Transfer = UnknownMove }, "does not say"},
+		{"lost row", func(a *Act) { a.Members[2].RowsLost = 1 }, "galera-2 lost 1 of 10"},
+		{"no rows", func(a *Act) { a.RowsAcknowledged = 0 }, "proves nothing"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			act := soundAct()
+			test.sabotage(&act)
+			faults := act.Judge()
+			if test.want == "" && len(faults) > 0 {
+				t.Errorf("faults %q, want none", faults)
+			}
+			if test.want != "" && (len(faults) != 1 || !strings.Contains(faults[0], test.want)) {
+				t.Errorf("faults %q, want one with %q", faults, test.want)
+			}
+		})
+	}
+}
