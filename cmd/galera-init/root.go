@@ -24,6 +24,7 @@ func newRootCommand() *cobra.Command {
                                                 GaleraCluster object, waits for the verdict
   exec      (the container's entrypoint)        acts on the verdict and becomes the server
 
+sidecar stands beside the server: it answers readiness probes and keeps the volume flushed.
 status shows people what the members reported, and what was decided and why.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -40,7 +41,7 @@ status shows people what the members reported, and what was decided and why.`,
 	level := verbosity.Lookup("v")
 	level.Usage = "how much to log: 0 is what a person follows, 2 adds decisions"
 	root.PersistentFlags().AddGoFlag(level)
-	root.AddCommand(newInstallCommand(), newPrepareCommand(), newExecCommand(), newStatusCommand())
+	root.AddCommand(newInstallCommand(), newPrepareCommand(), newExecCommand(), newSidecarCommand(), newStatusCommand())
 	return root
 }
 

@@ -69,6 +69,7 @@ type Evidence struct {
 	Markers    []string // of an interrupted state transfer
 	Traces     []string // of a server that was not stopped in order
 	Lineage    *Lineage
+	Cache      Cache
 	Installing bool // Install() exists
 }
 
@@ -95,6 +96,9 @@ func Look(v Volume) (Evidence, error) {
 		return e, err
 	}
 	if e.Traces, err = present(v.Data, runningTraces); err != nil {
+		return e, err
+	}
+	if e.Cache, err = ReadCache(v.Data); err != nil {
 		return e, err
 	}
 	if e.Lineage, err = ReadLineage(v.Lineage()); err != nil {

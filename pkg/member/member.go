@@ -145,7 +145,7 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 	report.Evidence = asEvidence(evidence)
 	watch.lap("look")
 	log.Info("Evidence", "grastate", evidence.Grastate.State, "position", evidence.Grastate.Position,
-		"safeToBootstrap", evidence.Grastate.SafeToBootstrap, "sstMarkers", evidence.Markers, "runningTraces", evidence.Traces, "lastAttempt", report.Evidence.Attempt)
+		"safeToBootstrap", evidence.Grastate.SafeToBootstrap, "sstMarkers", evidence.Markers, "runningTraces", evidence.Traces, "cache", evidence.Cache, "lastAttempt", report.Evidence.Attempt)
 	if err := m.publish(ctx, report); err != nil {
 		return report, err
 	}
@@ -235,7 +235,7 @@ func (m *Member) announce(ctx context.Context, kind string, reason rebuild.Reaso
 }
 
 func asEvidence(e datadir.Evidence) rebuild.Evidence {
-	evidence := rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces}
+	evidence := rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces, Cache: e.Cache}
 	if e.Lineage != nil {
 		evidence.Attempt, evidence.Begin = e.Lineage.Attempt, &e.Lineage.Begin
 	}

@@ -3,6 +3,7 @@ package rebuild
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -29,6 +30,7 @@ const (
 	HighestSeqno  Rule = "highest-seqno"
 	BestClass     Rule = "best-class"
 	SafeFlag      Rule = "safe-to-bootstrap"
+	LongestCache  Rule = "longest-cache"
 	LowestOrdinal Rule = "lowest-ordinal"
 	FirstInstall  Rule = "first-install"
 )
@@ -164,6 +166,7 @@ func compare(a, b Report) int {
 		cmp.Compare(b.Position.Seqno, a.Position.Seqno),
 		cmp.Compare(rank(a.Class), rank(b.Class)),
 		cmp.Compare(flag(b), flag(a)),
+		cmp.Compare(reach(a), reach(b)),
 		cmp.Compare(a.Ordinal, b.Ordinal),
 	)
 }
@@ -176,6 +179,8 @@ func decidedBy(best, second Report) Rule {
 		return BestClass
 	case flag(best) != flag(second):
 		return SafeFlag
+	case reach(best) != reach(second):
+		return LongestCache
 	}
 	return LowestOrdinal
 }
@@ -185,6 +190,15 @@ func flag(r Report) int {
 		return 1
 	}
 	return 0
+}
+
+// reach is the oldest transaction that a member could send once it has started
+// from its position: the lower, the more joiners get along without a full copy.
+func reach(r Report) int64 {
+	if !r.Evidence.Cache.Covers(r.Position) {
+		return math.MaxInt64
+	}
+	return r.Evidence.Cache.First
 }
 
 // highestObserved is the highest seqno that the object or any volume remembers.

@@ -77,6 +77,12 @@ func runCommand(t *testing.T, c *Cluster, d *datadriven.TestData) string {
 			r.Position = datadir.Position{UUID: fakeUUID(text("uuid", "")), Seqno: int64(number("seqno", -1))}
 		}
 		r.Evidence.Grastate = datadir.Grastate{State: datadir.GrastatePresent, Position: r.Position, SafeToBootstrap: d.HasArg("flag")}
+		if d.HasArg("cached") {
+			var cache datadir.Cache
+			d.ScanArgs(t, "cached", &cache.First, &cache.Last)
+			cache.UUID = r.Position.UUID
+			r.Evidence.Cache = cache
+		}
 		if d.HasArg("attempt") {
 			r.Evidence.Attempt = int64(number("attempt", 0))
 			r.Evidence.Begin = &datadir.Position{UUID: r.Position.UUID, Seqno: int64(number("begin", 0))}

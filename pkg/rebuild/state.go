@@ -27,6 +27,8 @@ type Evidence struct {
 	View     *datadir.View    `json:"view,omitempty"`
 	Markers  []string         `json:"markers,omitempty"` // of an interrupted state transfer
 	Traces   []string         `json:"traces,omitempty"`  // of a server that was not stopped in order
+	// Cache is what the member could send to joiners, if its server keeps it.
+	Cache datadir.Cache `json:"cache,omitzero"`
 	// Attempt and Begin are from the lineage file; 0 when there is none.
 	Attempt int64             `json:"attempt,omitempty"`
 	Begin   *datadir.Position `json:"begin,omitempty"`

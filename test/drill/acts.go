@@ -70,6 +70,11 @@ func (d *Drill) disaster(ctx context.Context, act Act, loss func() error) (Act, 
 	if err := d.cluster.PowerOn(ctx, d.Nodes...); err != nil {
 		return act, err
 	}
+	if d.AfterPowerOn != nil {
+		if err := d.AfterPowerOn(ctx); err != nil {
+			return act, err
+		}
+	}
 	if err := d.apply(ctx); err != nil {
 		return act, err
 	}

@@ -19,6 +19,9 @@ type Options struct {
 	Writers   int      // clients that write at once
 	Seed      int      // rotates the order in which power is cut
 	Progress  *Progress
+	// AfterPowerOn may be nil. It is called when the power is on again and the
+	// manifests are not yet applied: a test's place for sabotage.
+	AfterPowerOn func(ctx context.Context) error
 }
 
 // Drill is a drill under way on one cluster. Install comes first, then any of

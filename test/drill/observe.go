@@ -75,7 +75,9 @@ func (o *observer) addresses(ctx context.Context) ([]string, error) {
 	}
 	var addresses []string
 	for _, pod := range pods {
-		running := slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.State.Running != nil })
+		running := slices.ContainsFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+			return s.Name == container && s.State.Running != nil
+		})
 		if running && pod.Status.PodIP != "" {
 			addresses = append(addresses, pod.Status.PodIP)
 		}

@@ -108,6 +108,9 @@ func TestPowerCutOfAllMembers(t *testing.T) {
 	seen := map[int64]bool{}
 	for _, r := range grant.Reports {
 		seen[r.Position.Seqno] = true
+		if !r.Evidence.Cache.Covers(r.Position) {
+			t.Errorf("%s at %s reported the cache %+v: killed without power loss, it has all it ever had", r.Pod, r.Position, r.Evidence.Cache)
+		}
 		if r.Class != datadir.Crashed || r.Source != datadir.FromRecovery {
 			t.Errorf("%s reported %s from %s, expected %s from %s", r.Pod, r.Class, r.Source, datadir.Crashed, datadir.FromRecovery)
 		}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,34 +39,35 @@ var nodeSystem = debian{packages: []string{
 	"lvm2", "mount", "procps", "runc", "thin-provisioning-tools", "util-linux", "xfsprogs",
 }}
 
-// imageRecipe is a container image: Debian packages, if any, and binaries of the
-// build, placed in /usr/local/bin.
+// imageSystem is the one Debian layer below all images that need a system: a
+// node unpacks it once.
+var imageSystem = debian{
+	packages: []string{
+		"e2fsprogs", "galera-4", "iproute2", "lvm2", "mariadb-server", "procps", "rsync", "socat",
+		"thin-provisioning-tools", "util-linux", "xfsprogs",
+	},
+	// A fixed user, so that manifests can name it.
+	hooks: []string{
+		`echo mysql:x:999:999:MariaDB:/nonexistent:/bin/false >>"$1/etc/passwd"`,
+		`echo mysql:x:999: >>"$1/etc/group"`,
+	},
+}
+
+// imageRecipe is a container image: the Debian layer, if it needs one, and
+// binaries of the build, placed in /usr/local/bin.
 type imageRecipe struct {
 	reference string
-	system    *debian
+	debian    bool
 	binaries  []string
 	user      string
 }
 
 var imageRecipes = []imageRecipe{
+	{reference: "berth.local/mariadb:10.11", debian: true, user: "999:999"},
+	{reference: "berth.local/lvm-provisioner:dev", debian: true, binaries: []string{"lvm-provisioner"}},
 	{reference: "berth.local/pause:dev", binaries: []string{"pause"}},
 	{reference: "berth.local/galera-init:dev", binaries: []string{"galera-init"}},
 	{reference: "berth.local/scheduler-plugin:dev", binaries: []string{"scheduler-plugin"}},
-	{
-		reference: "berth.local/lvm-provisioner:dev", binaries: []string{"lvm-provisioner"},
-		system: &debian{packages: []string{"e2fsprogs", "lvm2", "thin-provisioning-tools", "util-linux", "xfsprogs"}},
-	},
-	{
-		reference: "berth.local/mariadb:10.11", user: "999:999",
-		system: &debian{
-			packages: []string{"galera-4", "iproute2", "mariadb-server", "procps", "rsync", "socat"},
-			// A fixed user, so that manifests can name it.
-			hooks: []string{
-				`echo mysql:x:999:999:MariaDB:/nonexistent:/bin/false >>"$1/etc/passwd"`,
-				`echo mysql:x:999: >>"$1/etc/group"`,
-			},
-		},
-	},
 }
 
 func (d debian) args(target string) []string {
@@ -75,6 +75,7 @@ func (d debian) args(target string) []string {
 		"--variant=minbase", "--quiet", "--include=" + strings.Join(d.packages, ","),
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
+		"--dpkgopt=path-exclude=/usr/share/zoneinfo/*", "--dpkgopt=path-exclude=/usr/share/lintian/*",
 	}
 	for _, hook := range d.hooks {
 		args = append(args, "--essential-hook="+hook)
@@ -116,7 +117,7 @@ func lastLines(text string, n int) string {
 
 // Build makes the root file system of the nodes and all container images. What
 // is there already and still right is left alone: Debian trees are named by
-// their recipe, images are made again when a binary is newer.
+// their recipe, images are made again when what they are made of has changed.
 func Build(ctx context.Context, paths Paths, logf func(string, ...any)) error {
 	cache := filepath.Dir(paths.RootFS)
 	tree := filepath.Join(cache, "node-"+nodeSystem.digest())
@@ -149,13 +150,18 @@ func (r imageRecipe) file(paths Paths) string {
 }
 
 func (r imageRecipe) build(ctx context.Context, paths Paths, cache string) error {
-	if r.upToDate(paths) {
+	inputs, err := r.inputs(paths)
+	if err != nil {
+		return err
+	}
+	made := r.file(paths) + ".inputs"
+	if former, err := os.ReadFile(made); err == nil && string(former) == inputs {
 		return nil
 	}
 	var layers []v1.Layer
-	if r.system != nil {
-		tree := filepath.Join(cache, "image-"+r.system.digest()+".tar")
-		if err := r.system.bootstrap(ctx, tree); err != nil {
+	if r.debian {
+		tree := filepath.Join(cache, "image-"+imageSystem.digest()+".tar")
+		if err := imageSystem.bootstrap(ctx, tree); err != nil {
 			return err
 		}
 		content, err := os.ReadFile(tree)
@@ -202,18 +208,27 @@ func (r imageRecipe) build(ctx context.Context, paths Paths, cache string) error
 	if err := tarball.WriteToFile(partial, tag, image); err != nil {
 		return err
 	}
-	return os.Rename(partial, r.file(paths))
+	if err := os.Rename(partial, r.file(paths)); err != nil {
+		return err
+	}
+	return os.WriteFile(made, []byte(inputs), 0o644)
 }
 
-func (r imageRecipe) upToDate(paths Paths) bool {
-	image, err := os.Stat(r.file(paths))
-	if err != nil {
-		return false
+// inputs names everything that the image is made of. Times do not tell: go build
+// touches binaries that it need not build.
+func (r imageRecipe) inputs(paths Paths) (string, error) {
+	inputs := r.reference + " " + r.user + "\n"
+	if r.debian {
+		inputs += "debian " + imageSystem.digest() + "\n"
 	}
-	return !slices.ContainsFunc(r.binaries, func(binary string) bool {
-		info, err := os.Stat(filepath.Join(paths.Bin, binary))
-		return err != nil || info.ModTime().After(image.ModTime())
-	})
+	for _, binary := range r.binaries {
+		content, err := os.ReadFile(filepath.Join(paths.Bin, binary))
+		if err != nil {
+			return "", err
+		}
+		inputs += fmt.Sprintf("%s %x\n", binary, sha256.Sum256(content))
+	}
+	return inputs, nil
 }
 
 // binaryLayer puts binaries into /usr/local/bin, with fixed times, so that the

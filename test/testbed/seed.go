@@ -12,9 +12,9 @@ import (
 )
 
 // seedDisk returns a state disk on which all images of the build are imported
-// already, and makes it when the images are not those it was made for: a node of
-// a bed of its own boots, imports and is shut down. Importing takes a node most of
-// a minute; a copy of the disk takes seconds.
+// already. Importing them takes a node minutes, copying the disk takes seconds.
+// When images have changed, a node of a bed of its own boots from the former seed
+// and imports these.
 func (b *Bed) seedDisk(ctx context.Context) (string, error) {
 	digest := sha256.New()
 	for _, recipe := range imageRecipes {
@@ -29,25 +29,55 @@ func (b *Bed) seedDisk(ctx context.Context) (string, error) {
 	if _, err := os.Stat(seed); err == nil {
 		return seed, nil
 	}
-	b.logf("importing the container images once, on a node of their own")
-	if err := b.makeSeed(ctx, seed); err != nil {
-		return "", fmt.Errorf("import container images: %w", err)
-	}
-	old, err := filepath.Glob(filepath.Join(cache, "seed-*.img"))
+	former, err := filepath.Glob(filepath.Join(cache, "seed-*.img"))
 	if err != nil {
 		return "", err
 	}
-	for _, file := range old {
-		if file != seed {
-			if err := os.Remove(file); err != nil {
-				return "", err
-			}
+	start := ""
+	if len(former) > 0 {
+		start = former[0]
+	}
+	if err := b.makeSeed(ctx, start, seed); err != nil {
+		return "", fmt.Errorf("import container images: %w", err)
+	}
+	for _, file := range former {
+		if err := os.Remove(file); err != nil {
+			return "", err
 		}
 	}
 	return seed, nil
 }
 
-func (b *Bed) makeSeed(ctx context.Context, seed string) (err error) {
+// newerImages are the archives that a seed does not hold yet; all when there is
+// no seed.
+func (b *Bed) newerImages(seed string) ([]string, error) {
+	var made time.Time
+	if seed != "" {
+		info, err := os.Stat(seed)
+		if err != nil {
+			return nil, err
+		}
+		made = info.ModTime()
+	}
+	var archives []string
+	for _, recipe := range imageRecipes {
+		info, err := os.Stat(recipe.file(b.Paths))
+		if err != nil {
+			return nil, err
+		}
+		if info.ModTime().After(made) {
+			archives = append(archives, recipe.file(b.Paths))
+		}
+	}
+	return archives, nil
+}
+
+func (b *Bed) makeSeed(ctx context.Context, start, seed string) (err error) {
+	archives, err := b.newerImages(start)
+	if err != nil {
+		return err
+	}
+	b.logf("importing %d container images once, on a node of their own", len(archives))
 	maker := &Bed{Dir: b.Dir + "-seed", Paths: b.Paths}
 	if err := maker.Down(ctx); err != nil {
 		return err
@@ -58,7 +88,7 @@ func (b *Bed) makeSeed(ctx context.Context, seed string) (err error) {
 		return err
 	}
 	const node = "node1"
-	if err := maker.makeDisks(config, node, ""); err != nil {
+	if err := maker.makeDisks(config, node, start); err != nil {
 		return err
 	}
 	if err := maker.PowerOn(ctx, node); err != nil {
@@ -77,8 +107,10 @@ func (b *Bed) makeSeed(ctx context.Context, seed string) (err error) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
-	if err := maker.LoadImages(ctx, node); err != nil {
-		return err
+	for _, archive := range archives {
+		if err := maker.LoadImage(ctx, node, archive); err != nil {
+			return err
+		}
 	}
 	if _, err := maker.Exec(ctx, node, "sh", "-c", "pkill -x kubelet; pkill -x containerd; sleep 1; sync; echo u >/proc/sysrq-trigger; sync"); err != nil {
 		return err

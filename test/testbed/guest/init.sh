@@ -56,10 +56,7 @@ hostname "$node"
 echo "$node" >/etc/hostname
 printf '127.0.0.1 localhost\n10.77.0.1%s %s\n' "$index" "$node" >/etc/hosts
 printf '%032d\n' "$index" >/etc/machine-id
-: >/etc/resolv.conf
-# Galera's write set cache is a mapped file that nobody syncs: what is flushed
-# within a second or two still serves IST after a power cut (docs/runbook.md).
-sysctl -qw vm.dirty_writeback_centisecs=50 vm.dirty_expire_centisecs=100
+echo 'nameserver 10.77.0.1' >/etc/resolv.conf
 sysctl -qw net.ipv4.ip_forward=1 vm.overcommit_memory=1 kernel.panic=1 fs.inotify.max_user_instances=8192
 
 ip link set lo up
