@@ -61,6 +61,7 @@ drill-runs: bed-build ## the first disaster N times in a row (N=10)
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...
 	CGO_ENABLED=1 go test -race $(FAST)
+	BERTH_BIN=$(CURDIR)/$(BIN) go test -tags controlplane -run ControlPlane ./pkg/provisioner
 	go test -p 1 -timeout 60m $(SLOW)
 
 .PHONY: check

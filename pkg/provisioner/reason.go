@@ -78,7 +78,7 @@ func volumeAmbiguous(namespace, claim string, found []Volume) Reason {
 	for _, v := range found {
 		names = append(names, v.String())
 	}
-	return Reason{CodeVolumeAmbiguous, fmt.Sprintf("%d logical volumes say that they are %s/%s: %s; take the %sclaim tag off those that are not (lvchange --deltag)",
+	return Reason{CodeVolumeAmbiguous, fmt.Sprintf("%d logical volumes say that they are %s/%s: %s; take all tags that begin with %s off those that are not (lvchange --deltag)",
 		len(found), namespace, claim, strings.Join(names, ", "), volume.TagPrefix)}
 }
 
