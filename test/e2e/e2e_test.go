@@ -75,6 +75,10 @@ func run(m *testing.M) (code int, err error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), upLimit)
 	defer cancel()
+	// The bed is the suite's own: one that a killed suite left is removed.
+	if err := bed.Down(ctx); err != nil {
+		return 1, err
+	}
 	config := testbed.Config{Nodes: 4, NoVG: []string{bareNode}}
 	if err := bed.Up(ctx, config); err != nil {
 		return 1, err

@@ -28,7 +28,7 @@ func (b *Bed) Up(ctx context.Context, c Config) error {
 	if err := errors.Join(c.validate(), b.check()); err != nil {
 		return fmt.Errorf("start test bed: %w", err)
 	}
-	if pid, err := b.process("kube-apiserver"); err == nil && pid != 0 {
+	if pid, err := b.process("kube-apiserver"); err == nil && pid != 0 && b.complete() {
 		return fmt.Errorf("a test bed runs in %s already: use it, or end it with `testbed down`", b.Dir)
 	}
 	if err := b.Down(ctx); err != nil {
@@ -55,19 +55,36 @@ func (b *Bed) Up(ctx context.Context, c Config) error {
 		return err
 	}
 	b.logf("waiting for the nodes to be Ready")
-	return b.WaitReady(ctx, c.NodeNames()...)
+	if err := b.WaitReady(ctx, c.NodeNames()...); err != nil {
+		return err
+	}
+	return os.WriteFile(b.path(completeMark), nil, 0o644)
+}
+
+// completeMark is a file that the last step of Up makes.
+const completeMark = "complete"
+
+// complete says whether an Up came to its end: what an Up left that did not is
+// no bed that anybody uses.
+func (b *Bed) complete() bool {
+	_, err := os.Stat(b.path(completeMark))
+	return err == nil
 }
 
 // makeSkeleton makes all of a bed that does not run: directories, files,
 // certificates, network.
 func (b *Bed) makeSkeleton(ctx context.Context, c Config) error {
+	// First the file by which Down knows that the directory is its own.
+	if err := os.MkdirAll(b.Dir, 0o755); err != nil {
+		return fmt.Errorf("start test bed: %w", err)
+	}
+	if err := b.saveConfig(c); err != nil {
+		return fmt.Errorf("start test bed: %w", err)
+	}
 	for _, dir := range []string{"bin", "disks", "guest", "images", "log", "pki", "run"} {
 		if err := os.MkdirAll(b.path(dir), 0o755); err != nil {
 			return fmt.Errorf("start test bed: %w", err)
 		}
-	}
-	if err := b.saveConfig(c); err != nil {
-		return fmt.Errorf("start test bed: %w", err)
 	}
 	if err := b.placeFiles(); err != nil {
 		return fmt.Errorf("start test bed: %w", err)

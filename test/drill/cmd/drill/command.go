@@ -57,6 +57,10 @@ func (o options) run(ctx context.Context) (err error) {
 		return err
 	}
 	bed.Logf = progress.Stage
+	// The bed is the drill's own: one that a drill left which was killed is removed.
+	if err := bed.Down(ctx); err != nil {
+		return err
+	}
 	if err := bed.Up(ctx, testbed.Config{}); err != nil {
 		return err
 	}
