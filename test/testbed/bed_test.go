@@ -43,6 +43,34 @@ func TestUpDown(t *testing.T) {
 	if _, err := bed.Exec(ctx, "node1", "sh", "-c", "echo why >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "exit 3: why") {
 		t.Errorf("a failing command: %v, expected its exit status and what it said", err)
 	}
+	parts, err := bed.Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range parts {
+		if part.PID == 0 || (part.Name == "node1" && part.Ready != "Ready") {
+			t.Errorf("status says %+v of a bed that is up", part)
+		}
+	}
+	reach := func() error {
+		_, err := bed.Exec(ctx, "node1", "timeout", "5", "bash", "-c", "</dev/tcp/"+controlAddress+"/443")
+		return err
+	}
+	if err := reach(); err != nil {
+		t.Errorf("reach the API server: %v", err)
+	}
+	if err := bed.Partition(ctx, "node1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := reach(); err == nil {
+		t.Error("a partitioned node reaches the API server")
+	}
+	if err := bed.Heal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := reach(); err != nil {
+		t.Errorf("reach the API server after the partition: %v", err)
+	}
 	if _, err := bed.Exec(ctx, "node1", "sh", "-c", "echo kept >/var/lib/file && sync && echo lost >/run/file"); err != nil {
 		t.Fatal(err)
 	}
