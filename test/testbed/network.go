@@ -120,21 +120,24 @@ func (b *Bed) moveToBridge(ctx context.Context, bridge string, names []string) e
 
 // DialContext connects to an address inside the bed's network namespace. Only
 // literal IP addresses work there: nothing answers names.
-func (b *Bed) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	type answer struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan answer, 1)
+func (b *Bed) DialContext(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		// The thread is never unlocked, so it ends with this goroutine and no
 		// other goroutine ever runs in the bed's namespace.
 		runtime.LockOSThread()
-		conn, err := b.dialHere(ctx, network, address)
-		done <- answer{conn, err}
+		if unix.Gettid() != unix.Getpid() {
+			conn, err = b.dialHere(ctx, network, address)
+			return
+		}
+		// The main thread would not end but stay in the namespace, and the whole
+		// process with it. While it waits here, the next try is on another one.
+		defer runtime.UnlockOSThread()
+		conn, err = b.DialContext(ctx, network, address)
 	}()
-	a := <-done
-	return a.conn, a.err
+	<-done
+	return conn, err
 }
 
 func (b *Bed) dialHere(ctx context.Context, network, address string) (net.Conn, error) {
