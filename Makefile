@@ -18,8 +18,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	lvm2 mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/testbed/... ./test/loopback/... ./test/e2e/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/e2e|test/loopback|test/testbed)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/scheduler/... ./test/testbed/... ./test/loopback/... ./test/e2e/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/scheduler|test/e2e|test/loopback|test/testbed)(/|$$)')
 
 .PHONY: help
 help: ## list the targets
@@ -56,6 +56,12 @@ demo: bed-build ## the drill on real parts: three disasters, and what came of th
 .PHONY: drill-runs
 drill-runs: bed-build ## the first disaster N times in a row (N=10)
 	$(BIN)/drill --runs $(or $(N),10)
+
+.PHONY: bench-scheduler
+bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by side at 100, 1,000 and 5,000 nodes
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/bench-scheduler ./test/bench/scheduler
+	$(BIN)/bench-scheduler
 
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed

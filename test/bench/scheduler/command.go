@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/kubernetes/pkg/scheduler/apis/config"
+
+	"github.com/berth-dev/berth/test/figures"
+)
+
+type options struct {
+	manifest, out string
+	nodes         []int
+	plan          plan
+	neutralRounds int
+}
+
+func newCommand() *cobra.Command {
+	o := options{}
+	cmd := &cobra.Command{
+		Use:   "bench-scheduler",
+		Short: "Measure scheduling cycles of stock kube-scheduler and of Berth's, side by side",
+		Long: `bench-scheduler runs stock kube-scheduler, Berth's scheduler and stock
+kube-scheduler with Berth's extender in this process, round by round in turn, and
+prints for each kind of pod and size of cluster
+
+  cycle_us_p50   median time of a scheduling cycle, queue to assumed pod
+  cpu_us_p50     the same in processor time, which other work on the machine blurs less
+  ratio          stock's median over this one's, and ratio_cpu; for foreign pods, where
+                 1 is the aim, the median of this one's processor time over that of
+                 stock in the same turn
+  bytes, allocs  allocated for a pod, in both ends for the extender
+  batched        share of pods that took the place an equal pod's cycle left them
+
+A pod that is not placed, or not with its volume, ends the run with an error.`,
+		Example:       "  bench-scheduler\n  bench-scheduler --nodes 100 --rounds 3 --neutral-rounds 5",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(*cobra.Command, []string) error { return o.run() },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.manifest, "manifest", "manifests/base/scheduler.yaml", "file with the configuration of Berth's scheduler")
+	flags.StringVar(&o.out, "out", "_out", "directory for bench-scheduler.json")
+	flags.IntSliceVar(&o.nodes, "nodes", []int{100, 1000, 5000}, "sizes of cluster")
+	flags.IntVar(&o.plan.rounds, "rounds", 7, "rounds of each scheduler, for pods with volumes of ours")
+	flags.IntVar(&o.neutralRounds, "neutral-rounds", 60, "rounds of each scheduler, for foreign pods")
+	flags.DurationVar(&o.plan.length, "round", 200*time.Millisecond, "aim for the length of a round")
+	flags.IntVar(&o.plan.most, "pods", 60, "most pods in a round")
+	return cmd
+}
+
+func (o options) run() error {
+	stock, err := stockProfiles()
+	if err != nil {
+		return err
+	}
+	ours, err := ourProfiles(o.manifest)
+	if err != nil {
+		return err
+	}
+	report := figures.Report{Target: "bench-scheduler"}
+	for _, n := range o.nodes {
+		if err := o.size(&report, n, stock, ours); err != nil {
+			return err
+		}
+	}
+	return report.Emit(os.Stdout, o.out)
+}
+
+// size measures one size of cluster: first as the schedulers are configured,
+// then with signatures.
+func (o options) size(report *figures.Report, nodes int, stock, ours []config.KubeSchedulerProfile) error {
+	if err := o.lanes(report, nodes, "", kinds(), stock, ours); err != nil {
+		return err
+	}
+	var foreign []kind
+	for _, k := range kinds() {
+		if !k.ours {
+			foreign = append(foreign, k)
+		}
+	}
+	return o.lanes(report, nodes, ", signed", foreign, withSignatures(stock), withSignatures(ours))
+}
+
+func (o options) lanes(report *figures.Report, nodes int, suffix string, kinds []kind, stock, ours []config.KubeSchedulerProfile) error {
+	w := world{nodes: nodes, volumes: volumesPerNode * nodes, pods: o.plan.most}
+	lanes := make([]*lane, 0, 3)
+	for _, s := range []setup{
+		{name: "stock", profiles: stock},
+		{name: "VolumeHome", profiles: ours},
+	} {
+		w.csiDriver = s.name == "stock"
+		l, err := newLane(s, w)
+		if err != nil {
+			return err
+		}
+		defer l.stop()
+		lanes = append(lanes, l)
+	}
+	for _, k := range kinds {
+		p := o.plan
+		if !k.ours {
+			p.rounds = o.neutralRounds
+		}
+		fmt.Fprintf(os.Stderr, "%d nodes: %s%s\n", nodes, k.name, suffix)
+		results, err := interleave(k, lanes, p)
+		if err != nil {
+			return err
+		}
+		for _, r := range results {
+			add(report, fmt.Sprintf("%d nodes, %s%s: %s", nodes, k.name, suffix, r.lane.name), k, r, results[0])
+		}
+	}
+	return nil
+}
+
+// add makes a row of one lane's result beside the first lane's.
+func add(report *figures.Report, what string, k kind, r, stock result) {
+	wall := of(r.samples, wallMicros)
+	row := []figures.Figure{
+		figures.F("pods", r.pods*len(r.samples)),
+		figures.F("cycle_us_p50", median(wall)),
+		figures.F("cpu_us_p50", median(of(r.samples, cpuMicros))),
+		figures.F("bytes_per_pod", median(of(r.samples, func(s sample) float64 { return s.bytes }))),
+		figures.F("allocs_per_pod", median(of(r.samples, func(s sample) float64 { return s.allocs }))),
+		figures.F("batched_share", r.batched),
+	}
+	if r.lane != stock.lane {
+		if k.ours {
+			row = append(row,
+				figures.F(figures.Ratio, median(of(stock.samples, wallMicros))/median(wall)),
+				figures.F("ratio_cpu", median(of(stock.samples, cpuMicros))/median(of(r.samples, cpuMicros))))
+		} else {
+			turns := make([]float64, len(r.samples))
+			for i := range turns {
+				turns[i] = cpuMicros(r.samples[i]) / cpuMicros(stock.samples[i])
+			}
+			row = append(row,
+				figures.F(figures.Ratio, median(turns)),
+				figures.F("ratio_p25", quantile(turns, 0.25)),
+				figures.F("ratio_p75", quantile(turns, 0.75)))
+		}
+	}
+	report.Add(what, row...)
+}
