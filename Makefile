@@ -67,7 +67,7 @@ bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by 
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...
 	CGO_ENABLED=1 go test -race $(FAST)
-	BERTH_BIN=$(CURDIR)/$(BIN) go test -tags controlplane -run ControlPlane ./pkg/provisioner
+	go test -tags controlplane -run ControlPlane ./pkg/provisioner
 	go test -p 1 -timeout 60m $(SLOW)
 
 .PHONY: check

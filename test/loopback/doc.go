@@ -4,6 +4,6 @@
 // of its own, which ends as a container ends.
 //
 // The tests need root, mariadb-server with galera-4 and rsync, and the control
-// plane's binaries in the directory BERTH_BIN (default: _out/bin of the
-// repository). They fail when something is missing; they are not skipped.
+// plane's binaries (package controlplane). They fail when something is
+// missing; they are not skipped.
 package loopback

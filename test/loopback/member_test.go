@@ -86,7 +86,7 @@ auth-root-authentication-method = normal
 skip-test-db
 skip-name-resolve
 `, n.volume, n.run, n.address())
-	for path, content := range map[string]string{n.config: config, n.initSQL(): initSQL, filepath.Join(dir, "kubeconfig"): c.pod} {
+	for path, content := range map[string]string{n.config: config, n.initSQL(): initSQL, filepath.Join(dir, "kubeconfig"): string(c.pod)} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -188,7 +188,7 @@ func TestLostObject(t *testing.T) {
 	})
 
 	t.Run("status", func(t *testing.T) {
-		out, err := exec.Command(filepath.Join(b.nodes[0].dir, "galera-init"), "status", "galera", "--namespace=galera", "--kubeconfig="+b.control.admin).CombinedOutput()
+		out, err := exec.Command(filepath.Join(b.nodes[0].dir, "galera-init"), "status", "galera", "--namespace=galera", "--kubeconfig="+b.control.Kubeconfig()).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "all 3 members have started their servers") {
 			t.Errorf("%v: %s", err, out)
 		}
