@@ -1,0 +1,224 @@
+package position
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/berth-dev/berth/pkg/innodb/page"
+	"github.com/berth-dev/berth/pkg/innodb/redo"
+)
+
+// Offset of an undo log's state in its header page, and the state of a prepared
+// transaction (trx0undo.h). Both bytes of the state are below 256.
+const (
+	undoStateByte = 57
+	undoPrepared  = 5
+)
+
+// undoState is the state of an undo log as the log last set it.
+type undoState struct {
+	state byte
+	end   redo.LSN // of the mini-transaction
+}
+
+// replay brings the pages that matter up to date.
+type replay struct {
+	log    *redo.Log
+	spaces *spaces
+	images map[redo.Page]*redo.Image
+	undo   map[redo.Page]undoState
+	extent redo.Extent
+	onDisk mark
+	// damaged pages are not whole in the data files, and have no copy.
+	damaged []redo.Page
+}
+
+// run reads the log until the rollback segments that were watched are those that
+// the TRX_SYS page names at the end. That takes a second pass only when segments
+// were made since the checkpoint.
+func (r *replay) run(ctx context.Context) error {
+	// Where the copies of torn pages are is read off a page that can be torn itself.
+	raw, _, err := r.spaces.read(trxSys)
+	if err != nil {
+		return err
+	}
+	r.spaces.findCopies(raw)
+	sys, err := r.spaces.sound(trxSys)
+	if err != nil {
+		return err
+	}
+	if sys == nil || page.IsZero(sys) {
+		return unknown("the TRX_SYS page is damaged and has no copy")
+	}
+	watched := segmentPages(sys)
+	for range 3 {
+		if err := r.load(watched); err != nil {
+			return err
+		}
+		if err := r.scan(ctx); err != nil {
+			return err
+		}
+		now := segmentPages(r.images[trxSys].Bytes)
+		if !slices.ContainsFunc(now, func(p redo.Page) bool { return r.images[p] == nil }) {
+			return nil
+		}
+		watched = now
+	}
+	return unknown("the list of rollback segments does not settle")
+}
+
+// load reads the watched pages as the data files hold them.
+func (r *replay) load(watched []redo.Page) error {
+	r.images = map[redo.Page]*redo.Image{}
+	r.onDisk, r.damaged = mark{}, nil
+	for _, p := range append([]redo.Page{trxSys}, watched...) {
+		bytes, err := r.spaces.sound(p)
+		if err != nil {
+			return err
+		}
+		if bytes == nil { // fine if the log makes the page anew, see answer
+			bytes = make([]byte, r.spaces.byID[p.Space].Size)
+			r.damaged = append(r.damaged, p)
+		}
+		r.images[p] = redo.NewImage(p, bytes)
+		r.onDisk = newer(r.onDisk, r.mark(p))
+	}
+	return nil
+}
+
+func (r *replay) mark(page redo.Page) mark {
+	if page == trxSys {
+		return trxSysMark(r.images[page].Bytes)
+	}
+	return segmentMark(r.images[page].Bytes)
+}
+
+func (r *replay) scan(ctx context.Context) error {
+	want := redo.Interest{}
+	for id := range r.spaces.byID {
+		want.Spaces = append(want.Spaces, id)
+	}
+	var err error
+	r.extent, err = r.log.Scan(ctx, want, r.take)
+	if err != nil {
+		return err
+	}
+	if r.extent.Confirmed == 0 || r.extent.End < r.log.CheckpointEnd {
+		return unknown("the redo log ends at LSN %d, before what confirms its checkpoint %d", r.extent.End, r.extent.Checkpoint)
+	}
+	return nil
+}
+
+// take applies a mini-transaction to the watched pages and notes what it does to
+// the state of undo logs.
+func (r *replay) take(m redo.Mtr) error {
+	offset := 0
+	var image *redo.Image
+	touched := image
+	ok := m.Records(func(rec redo.Record) {
+		if rec.Kind >= redo.FileCreate {
+			return
+		}
+		if !rec.Same {
+			image, offset = r.images[rec.Page], 0
+		}
+		if image != nil {
+			touched = image
+			return
+		}
+		r.noteUndo(rec, &offset, m.End)
+	})
+	if !ok {
+		return unknown("a record of the redo log at LSN %d makes no sense", m.Start)
+	}
+	if touched == nil {
+		return nil
+	}
+	return r.apply(m)
+}
+
+func (r *replay) apply(m redo.Mtr) error {
+	pages := map[redo.Page]bool{}
+	m.Records(func(rec redo.Record) {
+		if r.images[rec.Page] != nil {
+			pages[rec.Page] = true
+		}
+	})
+	for page := range pages {
+		if !r.images[page].Apply(m) {
+			return unknown("the redo log at LSN %d does not fit page %d of tablespace %d", m.Start, page.Number, page.Space)
+		}
+	}
+	return nil
+}
+
+// noteUndo follows the byte of a page that is an undo log's state, should the
+// page turn out to be one.
+func (r *replay) noteUndo(rec redo.Record, offset *int, end redo.LSN) {
+	first, behind, data := rec.Span(*offset)
+	*offset = behind
+	switch {
+	case rec.Kind == redo.InitPage:
+		r.undo[rec.Page] = undoState{0, end}
+	case first <= undoStateByte && undoStateByte < behind && data != nil:
+		r.undo[rec.Page] = undoState{data[(undoStateByte-first)%len(data)], end}
+	}
+}
+
+// answer reads the position off the pages.
+func (r *replay) answer() (Position, error) {
+	for _, p := range r.damaged {
+		if !r.images[p].Initialised {
+			return Position{}, unknown("page %d of tablespace %d is damaged and has no copy", p.Number, p.Space)
+		}
+	}
+	last := mark{}
+	answer := Position{Certainty: Exact, Checkpoint: r.extent.Checkpoint, End: r.extent.End, Clean: r.extent.Changes == 0}
+	for p := range r.images {
+		last = newer(last, r.mark(p))
+		if p == trxSys {
+			continue
+		}
+		n, err := r.prepared(p)
+		if err != nil {
+			return Position{}, err
+		}
+		answer.Prepared += n
+	}
+	answer.UUID, answer.Seqno = last.position()
+	_, answer.OnDisk = r.onDisk.position()
+	switch {
+	case r.extent.Beyond != 0:
+		answer.Certainty = LowerBound
+		answer.Reason = fmt.Sprintf("the redo log ends at LSN %d, but goes on at %d: its middle is damaged, or a power cut tore the last write", answer.End, r.extent.Beyond)
+	case answer.Prepared > 0:
+		answer.Certainty = LowerBound
+		answer.Reason = fmt.Sprintf("%d transactions are prepared; the server decides on them", answer.Prepared)
+	}
+	return answer, nil
+}
+
+// prepared counts the undo logs of a rollback segment that belong to prepared
+// transactions.
+func (r *replay) prepared(segment redo.Page) (int, error) {
+	n := 0
+	for _, p := range undoLogs(segment, r.images[segment].Bytes) {
+		bytes, err := r.spaces.sound(p)
+		if err != nil {
+			return 0, err
+		}
+		noted, found := r.undo[p]
+		switch {
+		case found && (bytes == nil || uint64(noted.end) > page.LSN(bytes)):
+		case bytes == nil:
+			return 0, unknown("page %d of tablespace %d is damaged and has no copy", p.Number, p.Space)
+		default:
+			noted.state = bytes[undoStateByte]
+		}
+		if noted.state == undoPrepared {
+			n++
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,234 @@
+package redo
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+)
+
+// scanner is one pass over a log.
+type scanner struct {
+	log    *Log
+	want   Interest
+	spaces []bool // by space id, for small ids
+	visit  func(Mtr) error
+	extent Extent
+	// trailer is the number of bytes from a mini-transaction's end marker to its
+	// end.
+	trailer int
+}
+
+func newScanner(l *Log, want Interest, visit func(Mtr) error) *scanner {
+	s := &scanner{log: l, want: want, visit: visit, trailer: 1}
+	if l.Format == Format108 {
+		s.trailer = 1 + 4
+	}
+	for _, id := range want.Spaces {
+		if id < 1<<16 {
+			for uint32(len(s.spaces)) <= id {
+				s.spaces = append(s.spaces, false)
+			}
+			s.spaces[id] = true
+		}
+	}
+	s.extent = Extent{Checkpoint: l.Checkpoint, End: l.Checkpoint}
+	if l.Format == Format105 {
+		s.extent.Confirmed = l.Checkpoint
+	}
+	return s
+}
+
+// verdict is what the beginning of a piece of log is.
+type verdict int
+
+const (
+	whole verdict = iota // a mini-transaction
+	more                 // perhaps, but it goes on behind the piece
+	end                  // none: the end of the log
+)
+
+func (s *scanner) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in := s.log.open(ctx)
+	var rest []byte
+	for c := range in.filled {
+		if c.err != nil {
+			return c.err
+		}
+		// What is left of the piece before goes in front of this one.
+		begin := headroom - copy(c.buf[headroom-len(rest):], rest)
+		done, left, err := s.consume(c.buf[begin : headroom+c.n])
+		if err != nil || done {
+			return err
+		}
+		rest = append(rest[:0], left...)
+		select {
+		case in.free <- c.buf:
+		default:
+		}
+	}
+	return ctx.Err()
+}
+
+// consume reads whole mini-transactions off the front of b, which begins at
+// extent.End. It answers what is left, or that the log has ended.
+func (s *scanner) consume(b []byte) (done bool, left []byte, err error) {
+	for {
+		length, shown, v := s.next(b, s.extent.End)
+		switch v {
+		case more:
+			return false, b, nil
+		case end:
+			return true, nil, nil
+		}
+		m := Mtr{Start: s.extent.End, End: s.log.advance(s.extent.End, length+s.trailer), records: b[:length]}
+		if err := s.take(m, shown); err != nil {
+			return false, nil, err
+		}
+		s.extent.End = m.End
+		b = b[length+s.trailer:]
+	}
+}
+
+// take accounts for a whole mini-transaction.
+func (s *scanner) take(m Mtr, shown bool) error {
+	file := m.records[0]&samePage != 0
+	if !file || !s.confirms(m) {
+		// Names of files that the log needs precede the confirmation.
+		if !file || s.extent.Confirmed != 0 || m.Start < s.log.CheckpointEnd {
+			s.extent.Changes++
+		}
+	}
+	if !shown {
+		return nil
+	}
+	return s.visit(m)
+}
+
+// confirms says whether m confirms the checkpoint, and notes it.
+func (s *scanner) confirms(m Mtr) bool {
+	if m.Start < s.log.CheckpointEnd || s.extent.Confirmed != 0 {
+		return false
+	}
+	found := false
+	m.Records(func(r Record) {
+		found = found || r.Kind == FileCheckpoint && len(r.Data) == 8 && LSN(binary.BigEndian.Uint64(r.Data)) == s.log.Checkpoint
+	})
+	if found {
+		s.extent.Confirmed = m.End
+	}
+	return found
+}
+
+// next looks at the mini-transaction at the front of b, which lies at lsn. It
+// answers the length of its records and whether somebody wants to see them.
+func (s *scanner) next(b []byte, lsn LSN) (length int, shown bool, v verdict) {
+	if len(b) == 0 {
+		return 0, false, more
+	}
+	if b[0] <= 1 {
+		return 0, false, end
+	}
+	shown = b[0]&samePage != 0 && s.want.Files
+	i := 0
+	for {
+		if i >= maxMtr {
+			return 0, false, end
+		}
+		if i >= len(b) {
+			return 0, false, more
+		}
+		first := b[i]
+		if first <= 1 {
+			break
+		}
+		size := int(first & 0xf)
+		at := i + 1
+		if size == 0 {
+			extra, n := varint(b[at:])
+			if n == 0 {
+				if len(b)-at < 5 {
+					return 0, false, more
+				}
+				return 0, false, end
+			}
+			if extra >= maxMtr {
+				return 0, false, end
+			}
+			size, at = int(extra)+15-n, at+n
+		}
+		if first&samePage == 0 && !shown {
+			shown = s.want.Inits && first&kindMask <= byte(InitPage) || s.wantsSpace(b[at:])
+		}
+		i = at + size
+	}
+	if len(b) < i+s.trailer {
+		return 0, false, more
+	}
+	if s.trailer > 1 {
+		if b[i] != s.log.sequenceBit(lsn+LSN(i)) {
+			return 0, false, end
+		}
+		if crc32.Checksum(b[:i], castagnoli) != binary.BigEndian.Uint32(b[i+1:]) {
+			return 0, false, end
+		}
+	}
+	return i, shown, whole
+}
+
+func (s *scanner) wantsSpace(b []byte) bool {
+	id, n := varint(b)
+	return n > 0 && int64(id) < int64(len(s.spaces)) && s.spaces[id]
+}
+
+// advance is the LSN that lies n bytes of records behind lsn.
+func (l *Log) advance(lsn LSN, n int) LSN {
+	if l.Format != Format105 {
+		return lsn + LSN(n)
+	}
+	return advance105(lsn, n)
+}
+
+const (
+	// beyondWindow is how far behind the end of a log is searched.
+	beyondWindow = 256 << 10
+	// writeSize is the largest block that a server writes. Behind the end of the
+	// log, the last block holds what happened to be in the server's buffer, which
+	// can be older mini-transactions of the same round.
+	writeSize = 4096
+)
+
+// beyond looks for two whole mini-transactions in a row behind the block in
+// which the log ends. One alone could be chance: a checksum has 32 bits.
+func (l *Log) beyond(end LSN) (LSN, error) {
+	from := end + LSN(writeSize-l.offset(end)%writeSize)
+	window := min(int64(beyondWindow), l.Capacity())
+	b := make([]byte, window)
+	at := l.offset(from)
+	first := min(window, l.Size-at)
+	if _, err := l.readFull(b[:first], at); err != nil {
+		return 0, err
+	}
+	if _, err := l.readFull(b[first:], dataStart108); err != nil {
+		return 0, err
+	}
+	s := newScanner(l, Interest{}, nil)
+	for i := range b {
+		length, _, v := s.next(b[i:], from+LSN(i))
+		if v != whole {
+			continue
+		}
+		behind := i + length + s.trailer
+		if _, _, v := s.next(b[behind:], from+LSN(behind)); v == whole {
+			return from + LSN(i), nil
+		}
+	}
+	return 0, nil
+}
+
+// String tells an extent in a line.
+func (e Extent) String() string {
+	return fmt.Sprintf("checkpoint %d, end %d, %d mini-transactions to apply", e.Checkpoint, e.End, e.Changes)
+}
