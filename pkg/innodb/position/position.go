@@ -85,31 +85,30 @@ func unknown(format string, args ...any) error {
 // about the data; everything that is wrong with the content is an answer with
 // certainty Unknown and a reason.
 func Read(ctx context.Context, dirs Dirs) (Position, error) {
-	p, err := read(ctx, dirs.complete())
-	var damage *redo.Damage
-	switch {
-	case errors.As(err, &damage), errors.Is(err, redo.ErrFormat), errors.Is(err, errUnknown):
-		return undefined(err.Error()), nil
-	case err != nil:
-		return undefined(err.Error()), fmt.Errorf("read position: %w", err)
-	}
-	return p, nil
+	r := replay{}
+	return r.position(ctx, dirs.complete())
 }
 
-func read(ctx context.Context, dirs Dirs) (Position, error) {
-	log, err := redo.Open(dirs.Log)
-	if err != nil {
-		return Position{}, missing(err, redo.FileName)
+// Facts is what one pass over the log tells about a data directory.
+type Facts struct {
+	Position
+	redo.Extent
+	redo.Changes
+	// Log is the header of the log, as far as it was read.
+	Log redo.Header
+	// Fault is what makes the position Unknown. It is *redo.Damage when the log is
+	// damaged, redo.ErrFormat when it is not read here.
+	Fault error
+}
+
+// Examine reads the position, and along the way what the log will change.
+func Examine(ctx context.Context, dirs Dirs) (Facts, error) {
+	f := Facts{}
+	r := replay{changes: &f.Changes}
+	p, err := r.position(ctx, dirs.complete())
+	f.Position, f.Extent, f.Fault = p, r.extent, r.fault
+	if r.log != nil {
+		f.Log = r.log.Header
 	}
-	defer log.Close()
-	spaces, err := openSpaces(dirs)
-	if err != nil {
-		return Position{}, err
-	}
-	defer spaces.close()
-	r := &replay{log: log, spaces: spaces, undo: map[redo.Page]undoState{}}
-	if err := r.run(ctx); err != nil {
-		return Position{}, err
-	}
-	return r.answer()
+	return f, err
 }

@@ -2,6 +2,7 @@ package position
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -30,8 +31,44 @@ type replay struct {
 	undo   map[redo.Page]undoState
 	extent redo.Extent
 	onDisk mark
+	// changes takes what else is wanted of the log; it can be nil.
+	changes *redo.Changes
+	// fault is why the position is not known.
+	fault error
 	// damaged pages are not whole in the data files, and have no copy.
 	damaged []redo.Page
+}
+
+// position reads the log and sorts errors: those of the content are an answer.
+func (r *replay) position(ctx context.Context, dirs Dirs) (Position, error) {
+	p, err := r.read(ctx, dirs)
+	var damage *redo.Damage
+	switch {
+	case err == nil:
+		return p, nil
+	case errors.As(err, &damage), errors.Is(err, redo.ErrFormat), errors.Is(err, errUnknown):
+		r.fault = err
+		return undefined(err.Error()), nil
+	}
+	return undefined(err.Error()), fmt.Errorf("read position: %w", err)
+}
+
+func (r *replay) read(ctx context.Context, dirs Dirs) (p Position, err error) {
+	r.undo = map[redo.Page]undoState{}
+	r.log, err = redo.Open(dirs.Log)
+	if err != nil {
+		return Position{}, missing(err, redo.FileName)
+	}
+	defer func() { err = errors.Join(err, r.log.Close()) }()
+	r.spaces, err = openSpaces(dirs)
+	if err != nil {
+		return Position{}, err
+	}
+	defer func() { err = errors.Join(err, r.spaces.close()) }()
+	if err := r.run(ctx); err != nil {
+		return Position{}, err
+	}
+	return r.answer()
 }
 
 // run reads the log until the rollback segments that were watched are those that
@@ -99,6 +136,9 @@ func (r *replay) scan(ctx context.Context) error {
 	for id := range r.spaces.byID {
 		want.Spaces = append(want.Spaces, id)
 	}
+	if r.changes != nil {
+		want = r.changes.Interest(want)
+	}
 	var err error
 	r.extent, err = r.log.Scan(ctx, want, r.take)
 	if err != nil {
@@ -113,6 +153,9 @@ func (r *replay) scan(ctx context.Context) error {
 // take applies a mini-transaction to the watched pages and notes what it does to
 // the state of undo logs.
 func (r *replay) take(m redo.Mtr) error {
+	if r.changes != nil {
+		r.changes.Take(m)
+	}
 	offset := 0
 	var image *redo.Image
 	touched := image
