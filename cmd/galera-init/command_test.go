@@ -25,6 +25,9 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"output", []string{"status", "galera", "--output=yaml"}, "table or json"},
 		{"no cluster", []string{"status"}, "name of one cluster"},
 		{"no directory", []string{"install"}, "one directory"},
+		{"nothing to validate", []string{"validate"}, "one data directory"},
+		{"level", []string{"validate", "--level=full", "."}, "quick, sample or checksum"},
+		{"rate", []string{"validate", "--rate=fast", "."}, "bytes a second"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			root := newRootCommand()

@@ -13,8 +13,11 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// exitUsage is sysexits' EX_USAGE.
-const exitUsage = 64
+// Exit codes beside 0 and 1. exitUsage is sysexits' EX_USAGE.
+const (
+	exitUndecided = 2
+	exitUsage     = 64
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -28,6 +31,9 @@ func main() {
 	var usage usageError
 	if errors.As(err, &usage) {
 		os.Exit(exitUsage)
+	}
+	if errors.Is(err, errUndecided) {
+		os.Exit(exitUndecided)
 	}
 	os.Exit(1)
 }

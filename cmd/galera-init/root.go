@@ -25,7 +25,8 @@ func newRootCommand() *cobra.Command {
   exec      (the container's entrypoint)        acts on the verdict and becomes the server
 
 sidecar stands beside the server: it answers readiness probes and keeps the volume flushed.
-status shows people what the members reported, and what was decided and why.`,
+status shows people what the members reported, and what was decided and why.
+validate checks a data directory for people, page by page.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -41,7 +42,7 @@ status shows people what the members reported, and what was decided and why.`,
 	level := verbosity.Lookup("v")
 	level.Usage = "how much to log: 0 is what a person follows, 2 adds decisions"
 	root.PersistentFlags().AddGoFlag(level)
-	root.AddCommand(newInstallCommand(), newPrepareCommand(), newExecCommand(), newSidecarCommand(), newStatusCommand())
+	root.AddCommand(newInstallCommand(), newPrepareCommand(), newExecCommand(), newSidecarCommand(), newStatusCommand(), newValidateCommand())
 	return root
 }
 
