@@ -134,7 +134,10 @@ func (r *replay) mark(page redo.Page) mark {
 func (r *replay) scan(ctx context.Context) error {
 	want := redo.Interest{}
 	for id := range r.spaces.byID {
-		want.Spaces = append(want.Spaces, id)
+		want.Headers = append(want.Headers, id)
+	}
+	for p := range r.images {
+		want.Pages = append(want.Pages, p)
 	}
 	if r.changes != nil {
 		want = r.changes.Interest(want)
@@ -156,9 +159,8 @@ func (r *replay) take(m redo.Mtr) error {
 	if r.changes != nil {
 		r.changes.Take(m)
 	}
-	offset := 0
 	var image *redo.Image
-	touched := image
+	offset, fits := 0, true
 	ok := m.Records(func(rec redo.Record) {
 		if rec.Kind >= redo.FileCreate {
 			return
@@ -167,31 +169,16 @@ func (r *replay) take(m redo.Mtr) error {
 			image, offset = r.images[rec.Page], 0
 		}
 		if image != nil {
-			touched = image
-			return
+			fits = image.Take(m, rec) && fits
+		} else {
+			r.noteUndo(rec, &offset, m.End)
 		}
-		r.noteUndo(rec, &offset, m.End)
 	})
-	if !ok {
+	switch {
+	case !ok:
 		return unknown("a record of the redo log at LSN %d makes no sense", m.Start)
-	}
-	if touched == nil {
-		return nil
-	}
-	return r.apply(m)
-}
-
-func (r *replay) apply(m redo.Mtr) error {
-	pages := map[redo.Page]bool{}
-	m.Records(func(rec redo.Record) {
-		if r.images[rec.Page] != nil {
-			pages[rec.Page] = true
-		}
-	})
-	for page := range pages {
-		if !r.images[page].Apply(m) {
-			return unknown("the redo log at LSN %d does not fit page %d of tablespace %d", m.Start, page.Number, page.Space)
-		}
+	case !fits:
+		return unknown("the redo log at LSN %d does not fit a rollback segment", m.Start)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type Image struct {
 	// data file is not needed for it.
 	Initialised bool
 
+	taking LSN // the end of the mini-transaction whose records are being taken
 	offset int // where the last record ended
 }
 
@@ -33,28 +34,18 @@ func NewImage(page Page, bytes []byte) *Image {
 	return &Image{Page: page, Bytes: bytes, LSN: LSN(binary.BigEndian.Uint64(bytes[filPageLSN:]))}
 }
 
-// Apply applies the mini-transaction's records for the page. A mini-transaction
-// that the page has seen already is passed over. It answers false when a record
-// does not fit the page, or is of a kind that changes no header pages and is not
-// understood here; the image is then of no use.
-func (g *Image) Apply(m Mtr) bool {
-	if m.End <= g.LSN {
+// Take applies a record of the mini-transaction m that is about the page. Records
+// have to come in the order of the log. Those of a mini-transaction that the page
+// has seen already are passed over. It answers false when a record does not fit
+// the page, or changes the records of an index or undo page, which is not done
+// here; the image is then of no use.
+func (g *Image) Take(m Mtr, r Record) bool {
+	if m.End <= g.LSN && m.End != g.taking {
 		return true
 	}
-	ok, mine := true, false
-	if !m.Records(func(r Record) {
-		if r.Page != g.Page || r.Kind >= FileCreate {
-			return
-		}
-		mine = true
-		ok = ok && g.apply(r)
-	}) {
-		return false
-	}
-	if mine {
-		g.LSN = m.End
-		binary.BigEndian.PutUint64(g.Bytes[filPageLSN:], uint64(m.End))
-	}
+	g.taking, g.LSN = m.End, m.End
+	ok := g.apply(r)
+	binary.BigEndian.PutUint64(g.Bytes[filPageLSN:], uint64(m.End))
 	return ok
 }
 
@@ -76,7 +67,6 @@ func (g *Image) apply(r Record) bool {
 		g.offset, g.Initialised = filPageType, true
 		return true
 	case Extended:
-		// These change index and undo pages, which nobody asks for here.
 		return false
 	}
 	return g.change(r)

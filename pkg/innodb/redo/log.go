@@ -109,15 +109,24 @@ func (l *Log) offset(lsn LSN) int64 {
 	return dataStart108 + int64(uint64(lsn-l.First)%uint64(l.Capacity()))
 }
 
-// Interest says which mini-transactions a scan shows.
+// Interest says which mini-transactions a scan shows: those with at least one
+// record that is wanted.
 type Interest struct {
-	// Spaces are the tablespaces of which every record is wanted.
-	Spaces []uint32
-	// Inits wants all records that initialise or free a page.
-	Inits bool
+	// Pages are pages of which every record is wanted.
+	Pages []Page
+	// Headers are tablespaces of whose pages every record is wanted that makes a
+	// page, or writes to its first HeaderSize bytes.
+	Headers []uint32
 	// Files wants all records about files.
 	Files bool
+	// Made, when not nil, receives all pages that the log initialises or frees.
+	// They need no visit.
+	Made *Pages
 }
+
+// HeaderSize is where the part of a page ends that Interest.Headers wants. It
+// holds the header of an undo log with its state (trx0undo.h, TRX_UNDO_STATE).
+const HeaderSize = 58
 
 // Extent is how far a log goes, as a scan found it.
 type Extent struct {
@@ -143,7 +152,8 @@ type Extent struct {
 // log ends is in the Extent: an end is where the next mini-transaction is not
 // whole, in which a cut log does not differ from a complete one.
 func (l *Log) Scan(ctx context.Context, want Interest, visit func(Mtr) error) (Extent, error) {
-	s := newScanner(l, want, visit)
+	s := newScanner(l, visit)
+	s.filter = newFilter(want)
 	err := s.run(ctx)
 	if err == nil && l.Format == Format108 {
 		s.extent.Beyond, err = l.beyond(s.extent.End)

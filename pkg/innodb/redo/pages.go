@@ -59,16 +59,17 @@ type Changes struct {
 
 // Interest adds what Take needs to what else is wanted.
 func (c *Changes) Interest(want Interest) Interest {
-	want.Inits, want.Files = true, true
+	want.Files, want.Made = true, &c.Made
 	return want
 }
 
-// Take notes what a mini-transaction does.
+// Take notes what a mini-transaction does to files.
 func (c *Changes) Take(m Mtr) {
+	if m.records[0]&samePage == 0 {
+		return
+	}
 	m.Records(func(r Record) {
 		switch r.Kind {
-		case InitPage, FreePage:
-			c.Made.add(r.Page)
 		case FileCreate, FileDelete, FileRename, FileModify:
 			if len(c.Files) < maxFileChanges {
 				c.Files = append(c.Files, fileChange(r))

@@ -10,31 +10,21 @@ import (
 // scanner is one pass over a log.
 type scanner struct {
 	log    *Log
-	want   Interest
-	spaces []bool // by space id, for small ids
+	filter *filter
 	visit  func(Mtr) error
 	extent Extent
-	// trailer is the number of bytes from a mini-transaction's end marker to its
-	// end.
+	// marker is the highest byte that ends a mini-transaction: 0, or in format 10.8
+	// a bit that changes with each round.
+	marker byte
+	// trailer is the number of bytes from the marker to the mini-transaction's end.
 	trailer int
 }
 
-func newScanner(l *Log, want Interest, visit func(Mtr) error) *scanner {
-	s := &scanner{log: l, want: want, visit: visit, trailer: 1}
+func newScanner(l *Log, visit func(Mtr) error) *scanner {
+	s := &scanner{log: l, filter: &filter{}, visit: visit, extent: Extent{Checkpoint: l.Checkpoint, End: l.Checkpoint}}
+	s.marker, s.trailer = 0, 1
 	if l.Format == Format108 {
-		s.trailer = 1 + 4
-	}
-	for _, id := range want.Spaces {
-		if id < 1<<16 {
-			for uint32(len(s.spaces)) <= id {
-				s.spaces = append(s.spaces, false)
-			}
-			s.spaces[id] = true
-		}
-	}
-	s.extent = Extent{Checkpoint: l.Checkpoint, End: l.Checkpoint}
-	if l.Format == Format105 {
-		s.extent.Confirmed = l.Checkpoint
+		s.marker, s.trailer = 1, 1+4
 	}
 	return s
 }
@@ -94,6 +84,10 @@ func (s *scanner) consume(b []byte) (done bool, left []byte, err error) {
 
 // take accounts for a whole mini-transaction.
 func (s *scanner) take(m Mtr, shown bool) error {
+	s.filter.commit()
+	if len(m.records) == 0 { // padding of format 10.5
+		return nil
+	}
 	file := m.records[0]&samePage != 0
 	if !file || !s.confirms(m) {
 		// Names of files that the log needs precede the confirmation.
@@ -125,13 +119,7 @@ func (s *scanner) confirms(m Mtr) bool {
 // next looks at the mini-transaction at the front of b, which lies at lsn. It
 // answers the length of its records and whether somebody wants to see them.
 func (s *scanner) next(b []byte, lsn LSN) (length int, shown bool, v verdict) {
-	if len(b) == 0 {
-		return 0, false, more
-	}
-	if b[0] <= 1 {
-		return 0, false, end
-	}
-	shown = b[0]&samePage != 0 && s.want.Files
+	s.filter.begin()
 	i := 0
 	for {
 		if i >= maxMtr {
@@ -140,47 +128,33 @@ func (s *scanner) next(b []byte, lsn LSN) (length int, shown bool, v verdict) {
 		if i >= len(b) {
 			return 0, false, more
 		}
-		first := b[i]
-		if first <= 1 {
+		if b[i] <= s.marker {
 			break
 		}
-		size := int(first & 0xf)
-		at := i + 1
+		size, at := int(b[i]&0xf), i+1
 		if size == 0 {
 			extra, n := varint(b[at:])
-			if n == 0 {
-				if len(b)-at < 5 {
-					return 0, false, more
-				}
-				return 0, false, end
-			}
-			if extra >= maxMtr {
+			switch {
+			case n == 0 && len(b)-at < 5:
+				return 0, false, more
+			case n == 0 || extra >= maxMtr:
 				return 0, false, end
 			}
 			size, at = int(extra)+15-n, at+n
 		}
-		if first&samePage == 0 && !shown {
-			shown = s.want.Inits && first&kindMask <= byte(InitPage) || s.wantsSpace(b[at:])
+		if at+size <= len(b) && s.filter.wants(b[i], b[at:at+size]) {
+			shown = true
 		}
 		i = at + size
 	}
 	if len(b) < i+s.trailer {
 		return 0, false, more
 	}
-	if s.trailer > 1 {
-		if b[i] != s.log.sequenceBit(lsn+LSN(i)) {
-			return 0, false, end
-		}
-		if crc32.Checksum(b[:i], castagnoli) != binary.BigEndian.Uint32(b[i+1:]) {
-			return 0, false, end
-		}
+	if s.log.Format == Format108 && (i == 0 || b[i] != s.log.sequenceBit(lsn+LSN(i)) ||
+		crc32.Checksum(b[:i], castagnoli) != binary.BigEndian.Uint32(b[i+1:])) {
+		return 0, false, end
 	}
 	return i, shown, whole
-}
-
-func (s *scanner) wantsSpace(b []byte) bool {
-	id, n := varint(b)
-	return n > 0 && int64(id) < int64(len(s.spaces)) && s.spaces[id]
 }
 
 // advance is the LSN that lies n bytes of records behind lsn.
@@ -214,7 +188,7 @@ func (l *Log) beyond(end LSN) (LSN, error) {
 	if _, err := l.readFull(b[first:], dataStart108); err != nil {
 		return 0, err
 	}
-	s := newScanner(l, Interest{}, nil)
+	s := newScanner(l, nil)
 	for i := range b {
 		length, _, v := s.next(b[i:], from+LSN(i))
 		if v != whole {
