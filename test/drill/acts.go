@@ -38,50 +38,113 @@ const (
 	rowsBetween = 30
 )
 
+// Disaster is a loss of power and how it ends. Zero values are the plain one:
+// nodes go one after the other, and all of them come back at once.
+type Disaster struct {
+	Name string
+	// AtOnce cuts the power of all nodes at the same moment, so that no member
+	// sees another one leave.
+	AtOnce bool
+	// Quiet stops the clients before, so that all members hold the same.
+	Quiet bool
+	// Loss is what is lost besides while the power is off; may be nil.
+	Loss func(ctx context.Context) error
+	// Return switches the nodes on again, in its own way; nil switches them all on.
+	// It is called with the places of the members' volumes.
+	Return func(ctx context.Context, places map[string]Place) error
+}
+
 // PowerCut cuts the power of all nodes, seconds apart while the clients write,
 // deletes the StatefulSet, its pods and its claims, and switches everything on.
 func (d *Drill) PowerCut(ctx context.Context) (Act, error) {
-	act := Act{Name: "power cut, workload deleted", Rebuild: true}
-	return d.disaster(ctx, act, func() error { return d.deleteWorkload(ctx) })
+	return d.Suffer(ctx, Disaster{Name: "power cut, workload deleted", Loss: d.deleteWorkload})
 }
 
 // PowerCutAndWipe does the same, and the API server forgets everything.
 func (d *Drill) PowerCutAndWipe(ctx context.Context) (Act, error) {
-	act := Act{Name: "power cut, API wiped", Rebuild: true}
-	return d.disaster(ctx, act, func() error {
+	return d.Suffer(ctx, Disaster{Name: "power cut, API wiped", Loss: func(ctx context.Context) error {
 		d.Progress.Stage("wipe the API server's memory")
 		return d.cluster.WipeAPI(ctx)
-	})
+	}})
 }
 
-func (d *Drill) disaster(ctx context.Context, act Act, loss func() error) (Act, error) {
+// Suffer plays a disaster to its end: all members Synced again.
+func (d *Drill) Suffer(ctx context.Context, x Disaster) (Act, error) {
+	act := Act{Name: x.Name, Rebuild: true}
 	before, err := d.begin(ctx)
 	if err != nil {
 		return act, err
 	}
-	if err := d.cutPower(ctx, before.places); err != nil {
-		return act, err
-	}
-	if err := loss(); err != nil {
-		return act, err
-	}
-	d.Progress.Stage("power on")
-	start := time.Now()
-	if err := d.cluster.PowerOn(ctx, d.Nodes...); err != nil {
-		return act, err
-	}
-	if d.AfterPowerOn != nil {
-		if err := d.AfterPowerOn(ctx); err != nil {
+	if x.Quiet {
+		if err := d.quiet(ctx, before.places); err != nil {
 			return act, err
 		}
 	}
-	if err := d.apply(ctx); err != nil {
+	if x.AtOnce {
+		d.Progress.Stage("cut the power of all nodes at once")
+		err = d.cluster.PowerOff(d.Nodes...)
+	} else {
+		err = d.cutPower(ctx, before.places)
+	}
+	if err != nil {
 		return act, err
+	}
+	if x.Loss != nil {
+		if err := x.Loss(ctx); err != nil {
+			return act, err
+		}
+	}
+	start := time.Now()
+	if err := d.comeBack(ctx, x, before.places); err != nil {
+		return act, err
+	}
+	if x.Quiet {
+		d.write(ctx)
 	}
 	if act.FirstSyncedAfter, act.AllSyncedAfter, err = d.waitSynced(ctx, start); err != nil {
 		return act, err
 	}
 	return act, d.finish(ctx, &act, before)
+}
+
+// quiet stops the clients, lets every member apply what they wrote and puts it
+// on the disks.
+func (d *Drill) quiet(ctx context.Context, places map[string]Place) error {
+	d.Progress.Stage("stop the clients")
+	d.stop()
+	for name, place := range places {
+		pods, err := d.observe.pods(ctx)
+		if err != nil {
+			return err
+		}
+		if _, lost, err := d.ledger.Check(ctx, pods[name].Status.PodIP); err != nil || lost > 0 {
+			return fmt.Errorf("%s lacks %d rows before the power cut (%v)", name, lost, err)
+		}
+		if _, err := d.cluster.Exec(ctx, place.Node, "sync"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comeBack switches the nodes on and applies the manifests.
+func (d *Drill) comeBack(ctx context.Context, x Disaster, places map[string]Place) error {
+	d.Progress.Stage("power on")
+	var err error
+	if x.Return != nil {
+		err = x.Return(ctx, places)
+	} else {
+		err = d.cluster.PowerOn(ctx, d.Nodes...)
+	}
+	if err != nil {
+		return err
+	}
+	if d.AfterPowerOn != nil {
+		if err := d.AfterPowerOn(ctx); err != nil {
+			return err
+		}
+	}
+	return d.apply(ctx)
 }
 
 // snapshot is what an act compares the end with.
@@ -175,34 +238,45 @@ func (d *Drill) deleteWorkload(ctx context.Context) error {
 // KillServer kills one member's server while the clients write: its container
 // starts again, and no init container runs.
 func (d *Drill) KillServer(ctx context.Context) (Act, error) {
-	act := Act{Name: "one server killed"}
+	return d.endure(ctx, "one server killed", func(ctx context.Context, before snapshot) error {
+		name := member(d.Seed % replicas)
+		d.Progress.Stage("kill mariadbd of %s on %s", name, before.places[name].Node)
+		if _, err := d.cluster.Exec(ctx, before.places[name].Node, "pkill", "-KILL", "-x", "mariadbd"); err != nil {
+			return err
+		}
+		return d.eventually(ctx, 2*time.Minute, func(ctx context.Context) error {
+			state, err := d.observe.state(ctx)
+			if err != nil {
+				return fmt.Errorf("read GaleraCluster: %w", err)
+			}
+			if report, found := state.Member(d.Seed % replicas); !found || report.PodUID+report.Start == before.starts[name] {
+				return fmt.Errorf("%s has not reported since its server was killed", name)
+			}
+			return nil
+		})
+	})
+}
+
+// Endure plays something that leaves a primary component running all the time.
+// The ordeal is called with the places of the members' volumes.
+func (d *Drill) Endure(ctx context.Context, name string, ordeal func(context.Context, map[string]Place) error) (Act, error) {
+	return d.endure(ctx, name, func(ctx context.Context, before snapshot) error { return ordeal(ctx, before.places) })
+}
+
+func (d *Drill) endure(ctx context.Context, name string, ordeal func(context.Context, snapshot) error) (Act, error) {
+	act := Act{Name: name}
 	before, err := d.begin(ctx)
 	if err != nil {
 		return act, err
 	}
-	name := member(d.Seed % replicas)
-	d.Progress.Stage("kill mariadbd of %s on %s", name, before.places[name].Node)
 	start := time.Now()
-	if _, err := d.cluster.Exec(ctx, before.places[name].Node, "pkill", "-KILL", "-x", "mariadbd"); err != nil {
-		return act, err
-	}
-	err = d.eventually(ctx, 2*time.Minute, func(ctx context.Context) error {
-		state, err := d.observe.state(ctx)
-		if err != nil {
-			return fmt.Errorf("read GaleraCluster: %w", err)
-		}
-		if report, found := state.Member(d.Seed % replicas); !found || report.PodUID+report.Start == before.starts[name] {
-			return fmt.Errorf("%s has not reported since its server was killed", name)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := ordeal(ctx, before); err != nil {
 		return act, err
 	}
 	if _, act.AllSyncedAfter, err = d.waitSynced(ctx, start); err != nil {
 		return act, err
 	}
-	act.FirstSyncedAfter = act.AllSyncedAfter // the others were Synced all the time
+	act.FirstSyncedAfter = act.AllSyncedAfter // somebody was Synced all the time
 	return act, d.finish(ctx, &act, before)
 }
 
@@ -226,7 +300,8 @@ func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
 		}
 		act.GrantsConsumed++
 		act.Granted, act.Why = grant.Pod, fmt.Sprintf("%s, from seqno %d", grant.Rule, grant.Position.Seqno)
-		reports = grant.Reports
+		// Members that were away when it was decided reported later.
+		reports = append(slices.Clone(grant.Reports), state.Members...)
 	}
 	after, err := d.observe.places(ctx, d.Nodes)
 	if err != nil {

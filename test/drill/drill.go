@@ -111,29 +111,29 @@ const syncedLimit = 5 * time.Minute
 // waitSynced waits until every member is Synced in a Primary component and
 // says how long after start the first and the last of them were.
 func (d *Drill) waitSynced(ctx context.Context, start time.Time) (first, all float64, err error) {
-	d.Progress.Stage("wait for %d Synced members", replicas)
+	var members []string
+	for i := range replicas {
+		members = append(members, member(i))
+	}
+	first, err = d.await(ctx, start, members)
+	return first, time.Since(start).Seconds(), err
+}
+
+// Await waits until the named members are Synced in a Primary component.
+func (d *Drill) Await(ctx context.Context, members ...string) error {
+	_, err := d.await(ctx, time.Now(), members)
+	return err
+}
+
+func (d *Drill) await(ctx context.Context, start time.Time, members []string) (first float64, err error) {
+	d.Progress.Stage("wait for %s to be Synced", strings.Join(members, ", "))
 	err = d.eventually(ctx, syncedLimit, func(ctx context.Context) error {
-		pods, err := d.observe.pods(ctx)
+		missing, err := d.notSynced(ctx, members)
 		if err != nil {
 			return err
 		}
-		var missing []string
-		for i := range replicas {
-			name := member(i)
-			pod, found := pods[name]
-			if !found || pod.Status.PodIP == "" {
-				missing = append(missing, name+" has no address")
-				continue
-			}
-			s, err := d.observe.server(ctx, pod.Status.PodIP)
-			switch {
-			case err != nil:
-				missing = append(missing, name+" does not answer")
-			case !s.synced:
-				missing = append(missing, name+" is not Synced")
-			case first == 0:
-				first = time.Since(start).Seconds()
-			}
+		if first == 0 && len(missing) < len(members) {
+			first = time.Since(start).Seconds()
 		}
 		d.Progress.Note("%s; %d rows acknowledged", strings.Join(missing, ", "), d.ledger.Acknowledged())
 		if len(missing) > 0 {
@@ -142,9 +142,32 @@ func (d *Drill) waitSynced(ctx context.Context, start time.Time) (first, all flo
 		return nil
 	})
 	if err != nil {
-		return 0, 0, fmt.Errorf("wait for Synced members: %w", errors.Join(err, d.explain(context.WithoutCancel(ctx))))
+		return 0, fmt.Errorf("wait for Synced members: %w", errors.Join(err, d.explain(context.WithoutCancel(ctx))))
 	}
-	return first, time.Since(start).Seconds(), nil
+	return first, nil
+}
+
+// notSynced says of each member that is not Synced what it lacks.
+func (d *Drill) notSynced(ctx context.Context, members []string) (missing []string, err error) {
+	pods, err := d.observe.pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range members {
+		pod, found := pods[name]
+		if !found || pod.Status.PodIP == "" {
+			missing = append(missing, name+" has no address")
+			continue
+		}
+		s, err := d.observe.server(ctx, pod.Status.PodIP)
+		switch {
+		case err != nil:
+			missing = append(missing, name+" does not answer")
+		case !s.synced:
+			missing = append(missing, name+" is not Synced")
+		}
+	}
+	return missing, nil
 }
 
 // explain gathers what a person would look at when members do not come back.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,6 +29,9 @@ const (
 	actLimit  = 10 * time.Minute
 	waitLimit = 3 * time.Minute
 )
+
+// spareNodes are switched on by the test that needs more machines.
+func spareNodes() []string { return []string{"node5", "node6"} }
 
 // suite is what all tests share. They change one cluster, one after the other,
 // in the order of the files: bad input, the drill, the sabotages.
@@ -79,12 +83,12 @@ func run(m *testing.M) (code int, err error) {
 	if err := bed.Down(ctx); err != nil {
 		return 1, err
 	}
-	config := testbed.Config{Nodes: 4, NoVG: []string{bareNode}}
+	config := testbed.Config{Nodes: 6, NoVG: []string{bareNode}, Spare: spareNodes()}
 	if err := bed.Up(ctx, config); err != nil {
 		return 1, err
 	}
 	for _, name := range config.NodeNames() {
-		if name != bareNode {
+		if name != bareNode && !slices.Contains(spareNodes(), name) {
 			suite.nodes = append(suite.nodes, name)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +25,8 @@ type Config struct {
 	VG       string `json:"vg"`       // name of the volume group of each node
 	// NoVG lists nodes that get disks but no volume group, to show what Berth says of them.
 	NoVG []string `json:"noVG,omitempty"`
+	// Spare lists nodes that Up leaves switched off: machines to add later.
+	Spare []string `json:"spare,omitempty"`
 }
 
 func (c Config) withDefaults() Config {
@@ -152,6 +155,11 @@ func (c Config) NodeNames() []string {
 		names[i] = "node" + strconv.Itoa(i+1)
 	}
 	return names
+}
+
+// booted are the names of the nodes that Up switches on.
+func (c Config) booted() []string {
+	return slices.DeleteFunc(c.NodeNames(), func(name string) bool { return slices.Contains(c.Spare, name) })
 }
 
 // node returns the number of a node by its name.

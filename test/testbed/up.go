@@ -46,8 +46,8 @@ func (b *Bed) Up(ctx context.Context, c Config) error {
 			return err
 		}
 	}
-	b.logf("booting %d nodes", c.Nodes)
-	if err := b.PowerOn(ctx, c.NodeNames()...); err != nil {
+	b.logf("booting %d nodes", len(c.booted()))
+	if err := b.PowerOn(ctx, c.booted()...); err != nil {
 		return err
 	}
 	b.logf("starting the control plane")
@@ -55,7 +55,7 @@ func (b *Bed) Up(ctx context.Context, c Config) error {
 		return err
 	}
 	b.logf("waiting for the nodes to be Ready")
-	if err := b.WaitReady(ctx, c.NodeNames()...); err != nil {
+	if err := b.WaitReady(ctx, c.booted()...); err != nil {
 		return err
 	}
 	return os.WriteFile(b.path(completeMark), nil, 0o644)
