@@ -147,7 +147,7 @@ func (r *replay) scan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.extent.Confirmed == 0 || r.extent.End < r.log.CheckpointEnd {
+	if !r.log.Whole(r.extent) {
 		return unknown("the redo log ends at LSN %d, before what confirms its checkpoint %d", r.extent.End, r.extent.Checkpoint)
 	}
 	return nil

@@ -68,8 +68,8 @@ type Header struct {
 	// Checkpoint is the LSN from which recovery starts: all earlier changes are
 	// in the data files.
 	Checkpoint LSN
-	// CheckpointEnd is the end of the log when the checkpoint was made. In format
-	// 10.8 a record that confirms the checkpoint stands there.
+	// CheckpointEnd is the end of the log when the checkpoint was made. A record
+	// that confirms the checkpoint stands there.
 	CheckpointEnd LSN
 	// BadCheckpoint is set when one of the two checkpoint blocks is damaged, which
 	// is harmless: the other one counts. A file that has seen one checkpoint only
@@ -90,10 +90,11 @@ const (
 	dataStart108  = 12288
 	checkpointCRC = 60
 
-	dataStart105   = 2048
-	blockHeader105 = 12
-	blockTrailer   = 4
-	blockPayload   = sectorSize - blockHeader105 - blockTrailer
+	dataStart105     = 2048
+	checkpointEnd105 = sectorSize - 16
+	blockHeader105   = 12
+	blockTrailer     = 4
+	blockPayload     = sectorSize - blockHeader105 - blockTrailer
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -161,19 +162,24 @@ func (h *Header) parseCheckpoints105(b []byte, size int64) error {
 	var newest uint64
 	for _, offset := range []int64{512, 1536} {
 		block := b[offset : offset+sectorSize]
-		number, at := binary.BigEndian.Uint64(block), LSN(binary.BigEndian.Uint64(block[8:]))
-		where := binary.BigEndian.Uint64(block[16:])
 		stored, sum := binary.BigEndian.Uint32(block[headerCRC:]), crc32.Checksum(block[:headerCRC], castagnoli)
-		inBlock := where % sectorSize
-		switch {
-		case isZero(block):
-		case stored != sum:
+		if isZero(block) {
+			continue
+		}
+		if stored != sum {
 			h.BadCheckpoint = &Damage{Offset: offset, Expected: fmt.Sprintf("checkpoint checksum %08x", sum), Found: fmt.Sprintf("%08x", stored)}
-		case where < dataStart105+blockHeader105 || where >= uint64(size) || inBlock != uint64(at)%sectorSize ||
-			inBlock < blockHeader105 || inBlock >= sectorSize-blockTrailer:
-			h.BadCheckpoint = &Damage{Offset: offset, Expected: "a checkpoint", Found: fmt.Sprintf("LSN %d at offset %d", at, where)}
-		case number >= newest && at > 0:
-			newest, h.Checkpoint, h.CheckpointEnd, h.dataOffset = number, at, at, int64(where)
+			continue
+		}
+		number, at := binary.BigEndian.Uint64(block), LSN(binary.BigEndian.Uint64(block[8:]))
+		where, end := binary.BigEndian.Uint64(block[16:]), LSN(binary.BigEndian.Uint64(block[checkpointEnd105:]))
+		inBlock := where % sectorSize
+		if where < dataStart105 || where >= uint64(size-size%sectorSize) || inBlock != uint64(at)%sectorSize ||
+			inBlock < blockHeader105 || inBlock >= sectorSize-blockTrailer || end != 0 && end < at {
+			h.BadCheckpoint = &Damage{Offset: offset, Expected: "a checkpoint", Found: fmt.Sprintf("LSN %d to %d at offset %d", at, end, where)}
+			continue
+		}
+		if number >= newest {
+			newest, h.Checkpoint, h.CheckpointEnd, h.dataOffset = number, at, max(at, end), int64(where)
 		}
 	}
 	return h.needCheckpoint(512)

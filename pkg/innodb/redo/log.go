@@ -134,8 +134,7 @@ type Extent struct {
 	// End is the end of the last whole mini-transaction.
 	End LSN
 	// Confirmed is where the record that confirms the checkpoint ends; 0 when the
-	// log ends before it. A log that is not confirmed has lost its end, and the
-	// server refuses it ("Missing FILE_CHECKPOINT", "only scanned up to").
+	// log ends before it (see Whole).
 	Confirmed LSN
 	// Changes counts mini-transactions that recovery would have to apply. It is 0
 	// after an orderly shutdown.
@@ -144,6 +143,16 @@ type Extent struct {
 	// behind End; 0 when there are none. Either something in the middle of the log
 	// was damaged, or a power cut tore the last, unacknowledged write.
 	Beyond LSN
+}
+
+// Whole says whether the log reaches to the record that confirms its checkpoint,
+// without which the server refuses it. A log of format 10.5 that was created at
+// its checkpoint and has nothing else needs none.
+func (l *Log) Whole(e Extent) bool {
+	if e.Confirmed == 0 {
+		return l.Format == Format105 && e.End == e.Checkpoint && l.CheckpointEnd == l.Checkpoint
+	}
+	return e.End >= l.CheckpointEnd
 }
 
 // Scan reads the log from its checkpoint to its end and shows the

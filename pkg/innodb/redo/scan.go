@@ -188,18 +188,33 @@ func (l *Log) beyond(end LSN) (LSN, error) {
 	if _, err := l.readFull(b[first:], dataStart108); err != nil {
 		return 0, err
 	}
-	s := newScanner(l, nil)
-	for i := range b {
-		length, _, v := s.next(b[i:], from+LSN(i))
-		if v != whole {
+	return l.firstPair(b, from), nil
+}
+
+// firstPair finds the first two whole mini-transactions in a row in b, which
+// lies at from. Where the records that begin at a byte end is known from where
+// those behind its first record end, so that b is walked once, backwards.
+func (l *Log) firstPair(b []byte, from LSN) LSN {
+	ends := make([]int32, len(b)+1) // where the marker is; 0 is nowhere in b
+	isMtr := func(i int) bool {
+		at := int(ends[i])
+		return at > i && at+4 < len(b) && b[at] == l.sequenceBit(from+LSN(at)) &&
+			crc32.Checksum(b[i:at], castagnoli) == binary.BigEndian.Uint32(b[at+1:])
+	}
+	var found LSN
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] <= 1 {
+			ends[i] = int32(i)
 			continue
 		}
-		behind := i + length + s.trailer
-		if _, _, v := s.next(b[behind:], from+LSN(behind)); v == whole {
-			return from + LSN(i), nil
+		if _, rest, ok := cutRecord(b[i:]); ok {
+			ends[i] = ends[len(b)-len(rest)]
+		}
+		if isMtr(i) && isMtr(int(ends[i])+5) {
+			found = from + LSN(i)
 		}
 	}
-	return 0, nil
+	return found
 }
 
 // String tells an extent in a line.
