@@ -1,6 +1,7 @@
 package innodb
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -9,47 +10,29 @@ import (
 
 // checkHeaders reads the first page of every tablespace, and compares the sizes
 // in it with the files'.
-func (l *layout) checkHeaders(opt Options, r *Report) {
-	system := l.systemFiles(opt)
-	for _, f := range l.files {
+func (v *verification) checkHeaders() {
+	for _, f := range v.layout.files {
 		if f.kind != kindSystem {
-			l.checkHeader(f, r)
+			v.checkHeader(f)
 		}
 	}
-	l.checkSystem(system, r)
+	v.checkSystem()
+	v.checkSpaceIDs()
 }
 
-// systemFiles are the files of the system tablespace in their order.
-func (l *layout) systemFiles(opt Options) []*datafile {
-	var system []*datafile
-	for _, f := range l.files {
-		if f.kind == kindSystem {
-			system = append(system, f)
-		}
-	}
-	slices.SortFunc(system, func(a, b *datafile) int {
-		if opt.SystemFiles != nil {
-			return slices.Index(opt.SystemFiles, a.name) - slices.Index(opt.SystemFiles, b.name)
-		}
-		if len(a.name) != len(b.name) { // ibdata10 comes after ibdata9
-			return len(a.name) - len(b.name)
-		}
-		if a.name < b.name {
-			return -1
-		}
-		return 1
-	})
-	return system
-}
-
-func (l *layout) checkHeader(f *datafile, r *Report) {
+func (v *verification) checkHeader(f *datafile) {
 	start, err := readStart(f.path)
 	if err != nil {
-		r.find(unreadable(f.name, err))
+		v.find(unreadable(f.name, err))
 		return
 	}
 	bad := func(code Code, expected, found string) {
-		r.find(Finding{Verdict: l.verdictOf(f, r), Code: code, File: f.name, Page: -1, Expected: expected, Found: found, Do: rebuild})
+		if v.isNew(f) {
+			v.find(Finding{Verdict: Repairable, Heals: true, Code: code, File: f.name, Page: -1, Expected: expected, Found: found,
+				Do: "nothing: the server was making this file, and its recovery goes on with that"})
+			return
+		}
+		v.findFile(v.verdictOf(f), code, f.name, expected, found)
 	}
 	switch {
 	case len(start) < page.MinSize:
@@ -65,6 +48,7 @@ func (l *layout) checkHeader(f *datafile, r *Report) {
 		return
 	}
 	f.usable = true
+	f.space.MySQL = f.space.MySQL || v.layout.mysql8
 	size := int64(f.space.Size)
 	if f.size%size != 0 {
 		bad(SpaceSize, fmt.Sprintf("a multiple of the page size %d", size), fmt.Sprintf("%d bytes", f.size))
@@ -73,14 +57,29 @@ func (l *layout) checkHeader(f *datafile, r *Report) {
 		bad(SpaceSize, fmt.Sprintf("%d pages of %d bytes, as the header says", f.space.Pages, size),
 			fmt.Sprintf("%d bytes, %d pages too short", f.size, int64(f.space.Pages)-f.size/size))
 	}
+	if len(start) >= f.space.Size {
+		if result := f.space.Check(start[:f.space.Size], 0, f.space.ID); result.IsBad() {
+			v.suspects = append(v.suspects, suspect{file: f, no: 0, pages: 1, result: result})
+		} else if id := page.HeaderID(start); id != f.space.ID {
+			bad(SpaceHeader, fmt.Sprintf("space id %d in the tablespace header as in the page header", f.space.ID), fmt.Sprintf("space id %d", id))
+		}
+	}
 }
 
+// isNew says whether the log still makes this file.
+func (v *verification) isNew(f *datafile) bool {
+	return f.kind == kindTable && !v.report.InUse && v.logRead && v.excused(f.name, noSpace)
+}
+
+// noSpace is the id of no tablespace.
+const noSpace = 0xffffffff
+
 // verdictOf gives what damage of a file means: leftovers are not used by anybody.
-func (l *layout) verdictOf(f *datafile, r *Report) Verdict {
+func (v *verification) verdictOf(f *datafile) Verdict {
 	switch {
 	case f.kind == kindLeftover:
 		return Fine
-	case r.InUse:
+	case v.report.InUse:
 		return NotVerified
 	}
 	return Fatal
@@ -88,25 +87,62 @@ func (l *layout) verdictOf(f *datafile, r *Report) Verdict {
 
 // checkSystem reads the header of the system tablespace, which only its first
 // file has, and numbers the pages of the others.
-func (l *layout) checkSystem(system []*datafile, r *Report) {
+func (v *verification) checkSystem() {
+	system := v.systemFiles()
 	if len(system) == 0 {
 		return
 	}
 	first := system[0]
-	l.checkHeader(first, r)
+	v.checkHeader(first)
 	if !first.usable {
 		return
 	}
+	v.layout.system = system
 	var pages int64
 	for _, f := range system {
 		f.space, f.usable = first.space, true
 		f.base = uint32(pages)
 		pages += f.size / int64(first.space.Size)
 	}
-	l.readDoublewrite(first)
+	v.layout.readDoublewrite()
 	if want := int64(first.space.Pages); want > pages {
-		r.find(Finding{Verdict: l.verdictOf(first, r), Code: SpaceSize, File: first.name, Page: -1,
-			Expected: fmt.Sprintf("%d pages in all files of the system tablespace, as its header says", want),
-			Found:    fmt.Sprintf("%d pages in %d files", pages, len(system)), Do: rebuild})
+		v.findFile(v.verdictOf(first), SpaceSize, first.name, fmt.Sprintf("%d pages in all files of the system tablespace, as its header says", want),
+			fmt.Sprintf("%d pages in %d files", pages, len(system)))
+	}
+}
+
+// systemFiles are the files of the system tablespace in their order.
+func (v *verification) systemFiles() []*datafile {
+	var system []*datafile
+	for _, f := range v.layout.files {
+		if f.kind == kindSystem {
+			system = append(system, f)
+		}
+	}
+	slices.SortFunc(system, func(a, b *datafile) int {
+		if names := v.opt.SystemFiles; names != nil {
+			return slices.Index(names, a.name) - slices.Index(names, b.name)
+		}
+		return cmp.Or(len(a.name)-len(b.name), cmp.Compare(a.name, b.name)) // ibdata10 comes after ibdata9
+	})
+	return system
+}
+
+// checkSpaceIDs finds files that say that they are the same tablespace.
+func (v *verification) checkSpaceIDs() {
+	seen := map[uint32]*datafile{}
+	for _, f := range v.layout.files {
+		if !f.usable || f.kind == kindSystem || f.kind == kindLeftover {
+			continue
+		}
+		first, found := seen[f.space.ID]
+		if !found {
+			seen[f.space.ID] = f
+			continue
+		}
+		if v.excused(f.name, f.space.ID) || v.excused(first.name, f.space.ID) {
+			continue
+		}
+		v.findFile(v.verdictOf(f), SpaceDuplicate, f.name, "a space id that no other file has", fmt.Sprintf("space id %d, as %s has it", f.space.ID, first.name))
 	}
 }

@@ -29,7 +29,9 @@ type datafile struct {
 	name string // as in findings
 	path string
 	kind kind
-	size int64
+	// table is the name by which the dictionary knows the file's table, "db/table".
+	table string
+	size  int64
 	// base is the number of the file's first page; not 0 in the later files of the
 	// system tablespace.
 	base  uint32
@@ -45,17 +47,19 @@ type layout struct {
 	dir    string
 	files  []*datafile
 	frms   []string // .frm files by path below dir
-	links  []link
-	mysql8 bool // a dictionary in mysql.ibd
+	links  []string // .isl files, which name the place of a tablespace outside
+	mysql8 bool     // a dictionary in mysql.ibd
+	// system are the usable files of the system tablespace in their order.
+	system []*datafile
 	// doublewrite are the pages of the system tablespace that hold copies of others.
 	doublewrite []span
+	findings    []Finding
 }
 
-// link is an .isl file: it names the place of a tablespace outside.
-type link struct{ name, target string }
+func (l *layout) find(f Finding) { l.findings = append(l.findings, f) }
 
 // look lists the directory. What cannot be read becomes a finding.
-func look(dir string, opt Options, r *Report) (*layout, error) {
+func look(dir string, opt Options) (*layout, error) {
 	l := &layout{dir: dir}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		name, relErr := filepath.Rel(dir, path)
@@ -68,18 +72,18 @@ func look(dir string, opt Options, r *Report) (*layout, error) {
 		case err != nil && name == ".":
 			return err
 		case err != nil:
-			r.find(unreadable(name, err))
+			l.find(unreadable(name, err))
 			return nil
 		case entry.IsDir():
 			return l.enter(name)
 		}
-		l.add(name, path, opt, r)
+		l.add(name, path, opt)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look into %s: %w", dir, err)
 	}
-	l.addOutside(opt, r)
+	l.addOutside(opt)
 	slices.SortFunc(l.files, func(a, b *datafile) int { return strings.Compare(a.name, b.name) })
 	return l, nil
 }
@@ -92,7 +96,7 @@ func (l *layout) enter(name string) error {
 	return nil
 }
 
-func (l *layout) add(name, path string, opt Options, r *Report) {
+func (l *layout) add(name, path string, opt Options) {
 	base, top := filepath.Base(name), filepath.Dir(name) == "."
 	k := kindTable
 	switch {
@@ -101,7 +105,7 @@ func (l *layout) add(name, path string, opt Options, r *Report) {
 	case top && isUndo(base):
 		k = kindUndo
 	case strings.HasSuffix(base, ".isl") && !top:
-		l.links = append(l.links, link{name: name})
+		l.links = append(l.links, name)
 		return
 	case strings.HasSuffix(base, ".frm"):
 		l.frms = append(l.frms, name)
@@ -113,16 +117,16 @@ func (l *layout) add(name, path string, opt Options, r *Report) {
 	case strings.HasPrefix(base, "#sql"):
 		k = kindLeftover
 	}
-	l.addFile(&datafile{name: name, path: path, kind: k}, r)
+	l.addFile(&datafile{name: name, path: path, kind: k, table: strings.TrimSuffix(name, ".ibd")})
 }
 
-func (l *layout) addFile(f *datafile, r *Report) {
+func (l *layout) addFile(f *datafile) {
 	info, err := os.Stat(f.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return
 	case err != nil:
-		r.find(unreadable(f.name, err))
+		l.find(unreadable(f.name, err))
 		return
 	case !info.Mode().IsRegular():
 		return
@@ -132,35 +136,34 @@ func (l *layout) addFile(f *datafile, r *Report) {
 }
 
 // addOutside follows .isl files and innodb_undo_directory.
-func (l *layout) addOutside(opt Options, r *Report) {
-	for i, link := range l.links {
-		content, err := os.ReadFile(filepath.Join(l.dir, link.name))
+func (l *layout) addOutside(opt Options) {
+	for _, link := range l.links {
+		content, err := os.ReadFile(filepath.Join(l.dir, link))
 		if err != nil {
-			r.find(unreadable(link.name, err))
+			l.find(unreadable(link, err))
 			continue
 		}
 		target := strings.TrimRight(string(content), "\r\n\x00 ")
-		l.links[i].target = target
 		if _, err := os.Stat(target); target == "" || errors.Is(err, fs.ErrNotExist) {
-			r.find(Finding{Verdict: Fatal, Code: LinkBroken, File: link.name, Page: -1,
+			l.find(Finding{Verdict: Fatal, Code: LinkBroken, File: link, Page: -1,
 				Expected: "the path of a tablespace", Found: fmt.Sprintf("%q, where no file is", target),
 				Do: "mount what holds the tablespace; else " + rebuild})
 			continue
 		}
-		l.addFile(&datafile{name: target, path: target, kind: kindTable}, r)
+		l.addFile(&datafile{name: target, path: target, kind: kindTable, table: strings.TrimSuffix(link, ".isl")})
 	}
 	if opt.UndoDir == "" || filepath.Clean(opt.UndoDir) == filepath.Clean(l.dir) {
 		return
 	}
 	entries, err := os.ReadDir(opt.UndoDir)
 	if err != nil {
-		r.find(unreadable(opt.UndoDir, err))
+		l.find(unreadable(opt.UndoDir, err))
 		return
 	}
 	for _, e := range entries {
 		if isUndo(e.Name()) {
 			path := filepath.Join(opt.UndoDir, e.Name())
-			l.addFile(&datafile{name: path, path: path, kind: kindUndo}, r)
+			l.addFile(&datafile{name: path, path: path, kind: kindUndo})
 		}
 	}
 }
@@ -206,4 +209,9 @@ func unreadable(name string, err error) Finding {
 	return Finding{Verdict: Environment, Code: Unreadable, File: name, Page: -1,
 		Expected: "a readable file", Found: err.Error(),
 		Do: "mend the cause (permission, device) and check again; this says nothing about the data"}
+}
+
+// hasLink says whether an .isl file names the place of the table.
+func (l *layout) hasLink(table string) bool {
+	return slices.Contains(l.links, table+".isl")
 }

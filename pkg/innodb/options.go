@@ -31,9 +31,14 @@ type Options struct {
 	Progress func(done, total int64)
 	// UndoDir is innodb_undo_directory, when it is not the data directory.
 	UndoDir string
+	// LogDir is innodb_log_group_home_dir, when it is not the data directory.
+	LogDir string
 	// SystemFiles are the names of innodb_data_file_path in their order; nil finds
 	// ibdata1, ibdata2 and so on.
 	SystemFiles []string
+	// Recovered says that the caller knows that the server has recovered or stopped
+	// in order. Without it the redo log tells, if it can be read.
+	Recovered bool
 	// Seed chooses the pages of level Sample.
 	Seed uint64
 }

@@ -3,6 +3,8 @@ package innodb
 import (
 	"fmt"
 	"strings"
+
+	"github.com/berth-dev/berth/pkg/innodb/position"
 )
 
 // Verdict says what a finding, or a whole directory, is worth.
@@ -122,7 +124,7 @@ type Counts struct {
 	Blank int64 `json:"blank"`
 	// NotVerified pages have nothing that could be checked.
 	NotVerified int64 `json:"notVerified"`
-	// Bad pages are those with a finding that is not fine.
+	// Bad pages are those with a finding that is fatal or repairable.
 	Bad int64 `json:"bad"`
 }
 
@@ -147,6 +149,9 @@ type Report struct {
 	// Recovered says that the server had stopped in order or had recovered: redo has
 	// nothing to apply. Zero pages and the dictionary are only judged then.
 	Recovered bool `json:"recovered"`
+	// Position in the history of the Galera cluster; nil when a server runs or the
+	// log could not be read.
+	Position *position.Position `json:"position,omitempty"`
 	Counts
 	Findings []Finding `json:"findings"`
 }
@@ -184,11 +189,6 @@ func (r Report) Summary() string {
 		parts = append(parts, fmt.Sprintf("%d not verified", r.NotVerified))
 	}
 	return strings.Join(parts, ", ")
-}
-
-func (r *Report) find(f Finding) {
-	r.Findings = append(r.Findings, f)
-	r.Verdict = Worse(r.Verdict, f.Verdict)
 }
 
 const rebuild = "keep the volume as it is, and rebuild this member from another one"

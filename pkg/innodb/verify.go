@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/berth-dev/berth/pkg/innodb/position"
 )
 
 // Verify looks at the data directory dir and says what is wrong with it. An
@@ -12,29 +14,87 @@ import (
 // then incomplete and has no verdict. It never writes and never takes a lock;
 // of a directory that a server has open it does not judge what may change.
 func Verify(ctx context.Context, dir string, opt Options) (Report, error) {
-	r := Report{Dir: dir, Level: opt.level(), Findings: []Finding{}}
+	v := verification{dir: filepath.Clean(dir), opt: opt}
+	v.report = Report{Dir: dir, Level: opt.level(), Findings: []Finding{}}
 	if info, err := os.Stat(dir); err != nil {
-		return r, fmt.Errorf("verify: %w", err)
+		return v.report, fmt.Errorf("verify: %w", err)
 	} else if !info.IsDir() {
-		return r, fmt.Errorf("verify: %s is not a directory", dir)
+		return v.report, fmt.Errorf("verify: %s is not a directory", dir)
 	}
-	r.InUse = inUse(dir)
-	l, err := look(dir, opt, &r)
-	if err != nil {
-		return r, err
+	if err := v.run(ctx); err != nil {
+		return v.report, fmt.Errorf("verify %s: %w", v.dir, err)
 	}
-	if r.InUse {
-		r.find(Finding{Verdict: NotVerified, Code: InUse, File: ".", Page: -1, Expected: "a directory without a running server",
+	v.report.Verdict = Worse(v.report.Verdict, Fine)
+	return v.report, nil
+}
+
+// verification is one look at one directory: facts are gathered in the order in
+// which later steps need them.
+type verification struct {
+	dir    string
+	opt    Options
+	report Report
+	layout *layout
+	log    position.Facts
+	// logRead says that log holds the whole log; pages and files can then be judged
+	// before recovery, too.
+	logRead bool
+	// suspects are pages that are not what they should be, by the steps that read
+	// pages.
+	suspects []suspect
+}
+
+func (v *verification) run(ctx context.Context) error {
+	var err error
+	if v.layout, err = look(v.dir, v.opt); err != nil {
+		return err
+	}
+	for _, f := range v.layout.findings {
+		v.find(f)
+	}
+	v.report.InUse = inUse(v.dir)
+	if v.report.InUse {
+		v.find(Finding{Verdict: NotVerified, Code: InUse, File: ".", Page: -1, Expected: "a directory without a running server",
 			Found: "a server that has it open", Do: "check again when the server has stopped; what it may be writing is not judged"})
+	} else if err := v.readLog(ctx); err != nil {
+		return err
 	}
-	l.checkHeaders(opt, &r)
-	if r.Level != Quick {
-		s := newScan(l, opt, &r)
-		if err := s.run(ctx); err != nil {
-			return r, fmt.Errorf("verify %s: %w", filepath.Clean(dir), err)
+	v.checkMandatory()
+	v.checkHeaders()
+	v.checkDefinitions()
+	if !v.report.InUse {
+		v.checkRollbackSegments()
+		v.checkDictionary()
+	}
+	if v.report.Level != Quick {
+		if err := v.scan(ctx); err != nil {
+			return err
 		}
-		s.report()
 	}
-	r.Verdict = Worse(r.Verdict, Fine)
-	return r, ctx.Err()
+	v.judge()
+	v.countBad()
+	return nil
+}
+
+func (v *verification) countBad() {
+	v.report.Bad = 0
+	for _, f := range v.report.Findings {
+		if f.Verdict == Fatal || f.Verdict == Repairable {
+			v.report.Bad += f.Pages
+		}
+	}
+}
+
+func (v *verification) find(f Finding) {
+	v.report.Findings = append(v.report.Findings, f)
+	v.report.Verdict = Worse(v.report.Verdict, f.Verdict)
+}
+
+// findFile is a finding about a file as a whole.
+func (v *verification) findFile(verdict Verdict, code Code, file, expected, found string) {
+	do := rebuild
+	if verdict != Fatal {
+		do = "look at it again when the server has recovered"
+	}
+	v.find(Finding{Verdict: verdict, Code: code, File: file, Page: -1, Expected: expected, Found: found, Do: do})
 }

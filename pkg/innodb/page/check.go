@@ -20,12 +20,13 @@ const (
 	BadLSN      // start and end of the page are of different times
 	WrongNumber // another page of the tablespace, or of another one
 	WrongSpace  // a page of another tablespace
+	Newer       // changed after the end of the redo log; for callers, Check does not know the log
 )
 
 // IsBad says whether the content is not what was written for this place.
 func (r Result) IsBad() bool { return r >= BadChecksum }
 
-var resultNames = [...]string{"good", "blank", "unverified", "no-checksum", "checksum", "length", "lsn-halves", "page-number", "space-id"}
+var resultNames = [...]string{"good", "blank", "unverified", "no-checksum", "checksum", "length", "lsn-halves", "page-number", "space-id", "newer"}
 
 // String is the result's name in reports.
 func (r Result) String() string {
@@ -89,7 +90,7 @@ func (f *Format) checkFull(p []byte, space uint32) Result {
 		}
 	}
 	stored := binary.BigEndian.Uint32(p[size-4:])
-	if stored == 0 && !compressed && isZero(p) {
+	if stored == 0 && !compressed && IsZero(p) {
 		return Blank
 	}
 	if crc(p[:size-4]) != stored {
@@ -118,7 +119,7 @@ func (f *Format) checkPlain(p []byte) Result {
 	}
 	end := len(p) - trailer
 	field1, field2 := binary.BigEndian.Uint32(p[offChecksum:]), binary.BigEndian.Uint32(p[end:])
-	if field1 == 0 && field2 == 0 && isZero(p[:offOldKey]) && isZero(p[offSpace:]) {
+	if field1 == 0 && field2 == 0 && IsZero(p[:offOldKey]) && IsZero(p[offSpace:]) {
 		return Blank
 	}
 	sum := crc(p[4:offOldKey]) ^ crc(p[offData:end])
@@ -187,7 +188,7 @@ func (f *Format) checkZip(p []byte) Result {
 		}
 	}
 	stored := binary.BigEndian.Uint32(p[offChecksum:])
-	if stored == 0 && isZero(p) {
+	if stored == 0 && IsZero(p) {
 		return Blank
 	}
 	sum := crc(p[4:offLSN]) ^ crc(p[offType:offOldKey]) ^ crc(p[offSpace:])
@@ -218,8 +219,8 @@ func adler(parts ...[]byte) uint32 {
 	return b<<16 | a
 }
 
-// isZero says whether p holds nothing but zeros.
-func isZero(p []byte) bool {
+// IsZero says whether p holds nothing but zeros.
+func IsZero(p []byte) bool {
 	for len(p) >= 8 {
 		if binary.NativeEndian.Uint64(p) != 0 {
 			return false
@@ -233,6 +234,3 @@ func isZero(p []byte) bool {
 	}
 	return true
 }
-
-// IsZero says whether p holds nothing but zeros.
-func IsZero(p []byte) bool { return isZero(p) }

@@ -43,8 +43,8 @@ type FileChange struct {
 	To string
 }
 
-// maxFileChanges bounds what a log can make a reader remember.
-const maxFileChanges = 1 << 16
+// MaxFileChanges bounds what a log can make a reader remember.
+const MaxFileChanges = 1 << 16
 
 // Changes is what the log will do to the data directory, as far as it matters
 // for judging pages and files before recovery.
@@ -71,7 +71,7 @@ func (c *Changes) Take(m Mtr) {
 	m.Records(func(r Record) {
 		switch r.Kind {
 		case FileCreate, FileDelete, FileRename, FileModify:
-			if len(c.Files) < maxFileChanges {
+			if len(c.Files) < MaxFileChanges {
 				c.Files = append(c.Files, fileChange(r))
 			}
 		}
