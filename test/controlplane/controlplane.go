@@ -124,6 +124,8 @@ func (c *ControlPlane) StartAPI(ctx context.Context) error {
 	key := c.path("service-account.key")
 	args := append([]string{
 		"--etcd-servers=" + c.etcd, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", c.port),
+		// Nobody is told this address (RFC 5737); by default there has to be a route.
+		"--advertise-address=192.0.2.1",
 		"--cert-dir=" + c.path("certificates"), "--token-auth-file=" + c.path("tokens.csv"),
 		"--authorization-mode=RBAC", "--allow-privileged", "--service-cluster-ip-range=10.0.0.0/24",
 		"--service-account-issuer=https://loopback", "--service-account-key-file=" + key, "--service-account-signing-key-file=" + key,

@@ -1,68 +1,13 @@
 package loopback
 
 import (
-	"context"
-	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/berth-dev/berth/pkg/datadir"
-	"github.com/berth-dev/berth/pkg/galeracluster"
 	"github.com/berth-dev/berth/pkg/rebuild"
 )
-
-// bed is a cluster of three with its control plane.
-type bed struct {
-	t       *testing.T
-	control *control
-	nodes   []*node
-}
-
-func newBed(t *testing.T) *bed {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "galera-init")
-	build := exec.Command("go", "build", "-o", program, "github.com/berth-dev/berth/cmd/galera-init")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build galera-init: %v: %s", err, out)
-	}
-	b := &bed{t: t, control: startControl(t)}
-	b.control.kubectl("", "apply", "-f", repository(t, "manifests/base/crd.yaml"))
-	b.control.kubectl("", "wait", "--for=condition=Established", "crd/galeraclusters.berth.dev")
-	b.control.kubectl("", "apply", "-k", repository(t, "manifests/galera"))
-	for ordinal := range 3 {
-		b.control.kubectl(fmt.Sprintf(`{apiVersion: v1, kind: PersistentVolumeClaim,
-metadata: {name: data-galera-%[1]d, namespace: galera},
-spec: {storageClassName: berth, volumeName: pv-%[1]d, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`, ordinal), "apply", "-f", "-")
-		b.nodes = append(b.nodes, newNode(t, b.control, program, ordinal))
-	}
-	return b
-}
-
-func (b *bed) state() rebuild.Cluster {
-	b.t.Helper()
-	state, err := galeracluster.NewStore(b.control.client(), "galera", "galera").Get(context.Background())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return state
-}
-
-func (b *bed) startAll() {
-	b.t.Helper()
-	for _, n := range b.nodes {
-		n.start()
-	}
-	b.syncedAll()
-}
-
-func (b *bed) syncedAll() {
-	b.t.Helper()
-	for _, n := range b.nodes {
-		n.synced()
-	}
-}
 
 func TestPowerCutOfAllMembers(t *testing.T) {
 	b := newBed(t)
@@ -74,28 +19,26 @@ func TestPowerCutOfAllMembers(t *testing.T) {
 	uuid := first.Grants[0].Position.UUID
 
 	// Member 1 dies first, member 0 stops applying, member 2 goes on: three positions.
-	db := b.nodes[2].db()
-	b.nodes[2].exec(db, "CREATE TABLE berth.t (id INT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB")
+	db := b.db(2)
+	b.exec(db, "CREATE TABLE berth.t (id INT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB")
 	rows := 0
 	write := func(count int) {
 		t.Helper()
 		for range count {
 			rows++
-			b.nodes[2].exec(db, "INSERT INTO berth.t VALUES (?, REPEAT('x', 200))", rows)
+			b.exec(db, "INSERT INTO berth.t VALUES (?, REPEAT('x', 200))", rows)
 		}
 	}
 	write(20)
-	b.nodes[1].kill()
+	b.Members[1].Kill()
 	write(20)
-	behind := b.nodes[0].db()
+	behind := b.db(0)
 	behind.SetMaxOpenConns(1)
-	b.nodes[0].exec(behind, "FLUSH TABLES WITH READ LOCK")
+	b.exec(behind, "FLUSH TABLES WITH READ LOCK")
 	write(10)
-	for _, n := range b.nodes {
-		n.kill()
-	}
+	b.killAll()
 
-	marks := []int{b.nodes[0].mark(), b.nodes[1].mark(), b.nodes[2].mark()}
+	marks := []int{b.Members[0].Journal.Mark(), b.Members[1].Journal.Mark(), b.Members[2].Journal.Mark()}
 	b.startAll()
 	state := b.state()
 	grant, _ := state.LastGrant()
@@ -118,34 +61,34 @@ func TestPowerCutOfAllMembers(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("positions %v, expected three different ones: the test no longer makes the members differ", seen)
 	}
-	for i, n := range b.nodes {
-		if bootstrapped := n.has(marks[i], "Grant consumed"); bootstrapped != (i == 2) {
-			t.Errorf("%s bootstrapped: %v", n.pod(), bootstrapped)
+	for i, m := range b.Members {
+		if bootstrapped := m.Journal.Has(marks[i], "Grant consumed"); bootstrapped != (i == 2) {
+			t.Errorf("%s bootstrapped: %v", m.Name(), bootstrapped)
 		}
-		if n.has(marks[i], "Starting new group from scratch") {
-			t.Errorf("%s started a new history", n.pod())
+		if m.Journal.Has(marks[i], "Starting new group from scratch") {
+			t.Errorf("%s started a new history", m.Name())
 		}
 		if i != 2 {
-			wantIncremental(t, n, marks[i])
+			wantIncremental(t, m, marks[i])
 		}
 	}
-	for _, n := range b.nodes {
+	for i := range b.Members {
 		var found int
-		if err := n.db().QueryRow("SELECT COUNT(*) FROM berth.t").Scan(&found); err != nil || found != rows {
-			t.Errorf("%s has %d rows (%v), %d were acknowledged", n.pod(), found, err, rows)
+		if err := b.db(i).QueryRow("SELECT COUNT(*) FROM berth.t").Scan(&found); err != nil || found != rows {
+			t.Errorf("member %d has %d rows (%v), %d were acknowledged", i, found, err, rows)
 		}
 	}
 
 	t.Run("one member's container is killed under load", func(t *testing.T) {
-		mark := b.nodes[0].mark()
-		b.nodes[0].kill()
-		db := b.nodes[2].db()
+		mark := b.Members[0].Journal.Mark()
+		b.Members[0].Kill()
+		db := b.db(2)
 		for i := range 10 {
-			b.nodes[2].exec(db, "INSERT INTO berth.t VALUES (?, 'one')", 100000+i)
+			b.exec(db, "INSERT INTO berth.t VALUES (?, 'one')", 100000+i)
 		}
-		b.nodes[0].restart()
-		b.nodes[0].synced()
-		wantIncremental(t, b.nodes[0], mark)
+		b.Members[0].Restart()
+		b.must(b.Members[0].Synced(t.Context(), syncedLimit))
+		wantIncremental(t, b.Members[0], mark)
 		if grants := b.state().Grants; len(grants) != 2 {
 			t.Errorf("%d grants, expected none for the restart of one member", len(grants))
 		}
@@ -158,10 +101,10 @@ func TestLostObject(t *testing.T) {
 	b := newBed(t)
 	b.startAll()
 	before := b.state().Grants[0]
-	for _, n := range b.nodes {
-		n.kill()
+	b.killAll()
+	if _, err := b.Control.Kubectl(t.Context(), "", "delete", "--namespace=galera", "galeraclusters/galera"); err != nil {
+		t.Fatal(err)
 	}
-	b.control.kubectl("", "delete", "--namespace=galera", "galeraclusters/galera")
 	b.startAll()
 	state := b.state()
 	grant, _ := state.LastGrant()
@@ -180,7 +123,7 @@ func TestLostObject(t *testing.T) {
 			if patch[0] == '[' {
 				kind = "json"
 			}
-			err := b.control.kubectlErr("", "patch", "--namespace=galera", "galeraclusters/galera", "--subresource=status", "--type="+kind, "--patch="+patch)
+			_, err := b.Control.Kubectl(t.Context(), "", "patch", "--namespace=galera", "galeraclusters/galera", "--subresource=status", "--type="+kind, "--patch="+patch)
 			if err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -188,7 +131,7 @@ func TestLostObject(t *testing.T) {
 	})
 
 	t.Run("status", func(t *testing.T) {
-		out, err := exec.Command(filepath.Join(b.nodes[0].dir, "galera-init"), "status", "galera", "--namespace=galera", "--kubeconfig="+b.control.Kubeconfig()).CombinedOutput()
+		out, err := exec.Command(b.Members[0].Program(), "status", "galera", "--namespace=galera", "--kubeconfig="+b.Control.Kubeconfig()).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), "all 3 members have started their servers") {
 			t.Errorf("%v: %s", err, out)
 		}
@@ -199,9 +142,9 @@ func TestLostObject(t *testing.T) {
 // wantIncremental reads from the joiner's own log how it got its data. The
 // script's last line tells for certain: "IST received" of the provider appears
 // after a full transfer as well.
-func wantIncremental(t *testing.T, n *node, mark int) {
+func wantIncremental(t *testing.T, m *Member, mark int) {
 	t.Helper()
-	if n.has(mark, "rsync SST completed on joiner") || !n.has(mark, "rsync IST completed on joiner") {
-		t.Errorf("%s did not join by IST alone", n.pod())
+	if m.Journal.Has(mark, "rsync SST completed on joiner") || !m.Journal.Has(mark, "rsync IST completed on joiner") {
+		t.Errorf("%s did not join by IST alone", m.Name())
 	}
 }

@@ -1,0 +1,119 @@
+package loopback
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// pod is one pod's processes and the kubelet that cares for them.
+type pod struct {
+	member *Member
+	uid    string
+
+	mutex   sync.Mutex
+	running *exec.Cmd
+	stopped bool
+	done    chan struct{} // closed when nobody cares any more and no process runs
+}
+
+// containers runs galera-init's sub-commands one after the other, each again
+// when it fails, and the last for ever.
+func (p *pod) containers(steps ...string) {
+	defer close(p.done)
+	for i := 0; i < len(steps); {
+		ok, stopped := p.container(steps[i])
+		if stopped {
+			return
+		}
+		if ok && i < len(steps)-1 {
+			i++
+		} else {
+			time.Sleep(backOff)
+		}
+	}
+}
+
+// container runs one container and says whether it ended well, and whether the
+// pod is to run no further.
+func (p *pod) container(step string) (ok, stopped bool) {
+	cmd := p.command(step)
+	run, err := p.start(cmd, step)
+	if run == nil {
+		return false, true
+	}
+	if err == nil {
+		err = cmd.Wait()
+	}
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.member.ended(run)
+	if err != nil && !p.stopped {
+		fmt.Fprintf(p.member.Journal, "== %s ended: %v\n", step, err)
+	}
+	return err == nil, p.stopped
+}
+
+// start starts a container's process, unless the pod is to run no further.
+func (p *pod) start(cmd *exec.Cmd, step string) (*Run, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.stopped {
+		return nil, nil
+	}
+	run := p.member.started(step)
+	out := &output{member: p.member, run: run}
+	cmd.Stdout, cmd.Stderr = out, out
+	p.running = cmd
+	return run, cmd.Start()
+}
+
+// command is a container. The shell becomes galera-init and later the server,
+// process 1 of its namespace: when it ends, the kernel ends all others in it.
+func (p *pod) command(step string) *exec.Cmd {
+	m := p.member
+	cmd := exec.Command("sh", "-c", `mount -t proc proc /proc && exec setpriv --reuid=mysql --regid=mysql --clear-groups "$@"`, "sh",
+		m.Program(), step,
+		"--kubeconfig="+filepath.Join(m.dir, "kubeconfig"), "--namespace="+namespace, "--pod-name="+m.Name(), "--pod-uid="+p.uid,
+		"--pod-ip="+m.Address(), "--node-name=loopback", "--claim=data-"+m.Name(), "--volume="+m.Volume,
+		"--datadir="+filepath.Join(m.Volume, "data"), "--run-dir="+m.run, "--init-sql="+m.initSQL(),
+		"--", "mariadbd", "--defaults-file="+m.config)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS,
+	}
+	return cmd
+}
+
+// stop ends the care: what runs runs on, and nothing follows it.
+func (p *pod) stop() {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.stopped = true
+}
+
+// kill sends a signal to the container that runs.
+func (p *pod) kill(signal syscall.Signal) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.running != nil {
+		_ = p.running.Process.Signal(signal) // fails when it has ended already
+	}
+}
+
+// started and ended keep the cluster's list of runs.
+func (m *Member) started(step string) *Run {
+	m.cluster.mutex.Lock()
+	defer m.cluster.mutex.Unlock()
+	run := &Run{Ordinal: m.Ordinal, Step: step, Mark: m.Journal.Mark(), Started: time.Now()}
+	m.cluster.runs = append(m.cluster.runs, run)
+	return run
+}
+
+func (m *Member) ended(run *Run) {
+	m.cluster.mutex.Lock()
+	defer m.cluster.mutex.Unlock()
+	run.Ended = time.Now()
+}
