@@ -55,7 +55,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add(append(forge.Init(7, 3), forge.Write(7, 3, 50, []byte("abc"))...))
 	f.Add(append(forge.Record(0x40, forge.Page(7, 3), forge.Varint(40), forge.Varint(30), []byte{1, 2}), forge.Record(0xd0, forge.Varint(2), forge.Varint(9), forge.Varint(3))...))
 	f.Fuzz(func(t *testing.T, records []byte) {
-		l := forge.New(12288+4<<20, 1<<20)
+		l := forge.New(12288+2*len(records)+4096, 1<<20)
 		l.Checkpoint(l.End)
 		l.Append(records)
 		log, err := redo.New(bytes.NewReader(l.Bytes), int64(len(l.Bytes)))

@@ -48,8 +48,8 @@ func (s *scanner) run(ctx context.Context) error {
 			return c.err
 		}
 		// What is left of the piece before goes in front of this one.
-		begin := headroom - copy(c.buf[headroom-len(rest):], rest)
-		done, left, err := s.consume(c.buf[begin : headroom+c.n])
+		begin := in.headroom - copy(c.buf[in.headroom-len(rest):], rest)
+		done, left, err := s.consume(c.buf[begin : in.headroom+c.n])
 		if err != nil || done {
 			return err
 		}
@@ -168,6 +168,9 @@ func (l *Log) advance(lsn LSN, n int) LSN {
 const (
 	// beyondWindow is how far behind the end of a log is searched.
 	beyondWindow = 256 << 10
+	// beyondLength is the longest mini-transaction that is looked for there. Most
+	// are shorter, and the sums over all possible ones have to be taken.
+	beyondLength = 1 << 10
 	// writeSize is the largest block that a server writes. Behind the end of the
 	// log, the last block holds what happened to be in the server's buffer, which
 	// can be older mini-transactions of the same round.
@@ -198,7 +201,7 @@ func (l *Log) firstPair(b []byte, from LSN) LSN {
 	ends := make([]int32, len(b)+1) // where the marker is; 0 is nowhere in b
 	isMtr := func(i int) bool {
 		at := int(ends[i])
-		return at > i && at+4 < len(b) && b[at] == l.sequenceBit(from+LSN(at)) &&
+		return at > i && at-i <= beyondLength && at+4 < len(b) && b[at] == l.sequenceBit(from+LSN(at)) &&
 			crc32.Checksum(b[i:at], castagnoli) == binary.BigEndian.Uint32(b[at+1:])
 	}
 	var found LSN

@@ -13,13 +13,14 @@ const (
 	chunkSize = 512 << 10
 	// firstChunk is small, for a log that is empty since its checkpoint.
 	firstChunk = 64 << 10
-	// headroom takes the begin of a mini-transaction that goes on in the next chunk.
-	headroom = maxMtr + 64
+	// maxHeadroom takes the begin of a mini-transaction that goes on in the next
+	// chunk.
+	maxHeadroom = maxMtr + 64
 	// readAhead is how many chunks are in flight.
 	readAhead = 3
 )
 
-// chunk is a piece of the log's records: buf[headroom:headroom+n].
+// chunk is a piece of the log's records: behind the headroom.
 type chunk struct {
 	buf []byte
 	n   int
@@ -29,15 +30,17 @@ type chunk struct {
 // stream yields the records from the checkpoint on, one round of the file at
 // most, while it reads ahead.
 type stream struct {
-	filled chan chunk
-	free   chan []byte
+	filled   chan chunk
+	free     chan []byte
+	headroom int
 }
 
 // open starts reading. The stream ends with ctx, which its reader has to cancel.
 func (l *Log) open(ctx context.Context) *stream {
-	s := &stream{filled: make(chan chunk, readAhead), free: make(chan []byte, readAhead)}
+	s := &stream{filled: make(chan chunk, readAhead), free: make(chan []byte, readAhead),
+		headroom: int(min(maxHeadroom, l.Capacity()))}
 	for range readAhead {
-		s.free <- make([]byte, headroom+chunkSize)
+		s.free <- make([]byte, s.headroom+int(min(chunkSize, l.Size)))
 	}
 	fill := l.fill108
 	if l.Format == Format105 {
@@ -52,7 +55,7 @@ func (l *Log) open(ctx context.Context) *stream {
 			case <-ctx.Done():
 				return false
 			}
-			n, err := read(buf[headroom:])
+			n, err := read(buf[s.headroom:])
 			select {
 			case s.filled <- chunk{buf, n, err}:
 				return err == nil
