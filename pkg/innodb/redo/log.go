@@ -145,15 +145,10 @@ type Extent struct {
 	Beyond LSN
 }
 
-// Whole says whether the log reaches to the record that confirms its checkpoint,
-// without which the server refuses it. A log of format 10.5 that was created at
-// its checkpoint and has nothing else needs none.
-func (l *Log) Whole(e Extent) bool {
-	if e.Confirmed == 0 {
-		return l.Format == Format105 && e.End == e.Checkpoint && l.CheckpointEnd == l.Checkpoint
-	}
-	return e.End >= l.CheckpointEnd
-}
+// Whole says whether the log reaches to the record that confirms its checkpoint.
+// The server refuses one that does not ("Missing FILE_CHECKPOINT", "only scanned
+// up to").
+func (l *Log) Whole(e Extent) bool { return e.Confirmed != 0 && e.End >= l.CheckpointEnd }
 
 // Scan reads the log from its checkpoint to its end and shows the
 // mini-transactions of interest in their order. It returns *Damage when a
@@ -164,8 +159,13 @@ func (l *Log) Scan(ctx context.Context, want Interest, visit func(Mtr) error) (E
 	s := newScanner(l, visit)
 	s.filter = newFilter(want)
 	err := s.run(ctx)
-	if err == nil && l.Format == Format108 {
+	switch {
+	case err != nil:
+	case l.Format == Format108:
 		s.extent.Beyond, err = l.beyond(s.extent.End)
+	case s.extent.End == l.Checkpoint && l.CheckpointEnd == l.Checkpoint:
+		// A new log of format 10.5 has nothing to confirm.
+		s.extent.Confirmed = l.Checkpoint
 	}
 	return s.extent, err
 }
