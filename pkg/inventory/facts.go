@@ -6,40 +6,102 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
-// Facts gathers what matters to the request. For claims that have their volumes
-// that is a handful of look-ups. For a claim without one it is every node, and a
-// look at the API server itself, whose error is returned: nothing may then be
-// decided.
-func (i *Inventory) Facts(ctx context.Context, r placement.Request) (placement.Facts, error) {
+// Facts gathers what matters to the request from what is known: a handful of
+// look-ups, however many nodes there are. Before somebody acts on a verdict with
+// new volumes, Confirm has to say that it was known of the API server that
+// answers now.
+func (i *Inventory) Facts(r placement.Request) placement.Facts {
 	if !i.synced() {
-		return placement.Facts{}, nil
+		return placement.Facts{}
 	}
-	f := placement.Facts{Synced: true, Volumes: i.volumesFor(r)}
-	if !wantsBlank(r, f.Volumes) {
-		f.Nodes = i.nodesNamed(r, f.Volumes)
+	i.catchUp()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	l := i.ledger
+	f := placement.Facts{
+		Synced:      true,
+		APIServer:   l.checks.identity,
+		Volumes:     i.volumesFor(r),
+		Promises:    i.promisesFor(r),
+		Silent:      l.firstFew,
+		SilentCount: len(l.silent),
+		Unchecked:   l.checks.unchecked(),
+	}
+	f.Nodes = i.nodesNamed(r, f.Volumes)
+	if f.Unchecked {
+		i.kick()
+	}
+	return f
+}
+
+// LiveFacts is Facts for those who wait: it first has every report compared with
+// the API server where that matters, and makes sure at the end that the API server
+// is still the same. On an error nothing may be decided.
+func (i *Inventory) LiveFacts(ctx context.Context, r placement.Request) (placement.Facts, error) {
+	f := i.Facts(r)
+	if !f.Synced || !wantsBlank(r, f.Volumes) {
 		return f, nil
 	}
-	reported, err := i.confirm(ctx)
-	if err != nil {
+	if f.Unchecked {
+		if err := i.Prove(ctx); err != nil {
+			return placement.Facts{}, fmt.Errorf("compare reports before a new volume for %s: %w", r.Claims[0].ClaimName, err)
+		}
+		f = i.Facts(r)
+	}
+	if err := i.Confirm(ctx, f.APIServer); err != nil {
 		return placement.Facts{}, fmt.Errorf("ask the API server before a new volume for %s: %w", r.Claims[0].ClaimName, err)
 	}
-	// Only now do the stores hold every volume that was published before the
-	// reports that the nodes are trusted for.
-	f.APIServer = reported.identity
-	f.Volumes = i.volumesFor(r)
-	f.Promises = i.promisesFor(r)
-	f.Nodes = i.allNodes(reported)
 	return f, nil
+}
+
+// Unchecked says that reports have come that were not compared with the API
+// server yet.
+func (i *Inventory) Unchecked() bool {
+	i.catchUp()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.ledger.checks.unchecked()
+}
+
+// Room is what a node offers to new volumes. It costs one look-up. It is as of
+// the last Facts, or newer; a node that is not known offers nothing.
+func (i *Inventory) Room(node string) placement.Room {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.room(node)
+}
+
+func (i *Inventory) room(name string) placement.Room {
+	r := placement.Room{Node: name}
+	if n := i.ledger.nodes[name]; n != nil {
+		r.Pools = n.pools
+	}
+	return r
+}
+
+// NodeNames lists all nodes, in order, and of each whether it still owes its
+// report.
+func (i *Inventory) NodeNames() (names []string, silent map[string]bool) {
+	i.catchUp()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	silent = map[string]bool{}
+	for name, n := range i.ledger.nodes {
+		if n.exists {
+			names = append(names, name)
+			_, silent[name] = i.ledger.silent[name]
+		}
+	}
+	slices.Sort(names)
+	return names, silent
 }
 
 // wantsBlank says that a claim has neither a volume nor one in the making.
@@ -82,10 +144,11 @@ func (i *Inventory) volumeOf(pv *corev1.PersistentVolume, r placement.Request) p
 		Name:     pv.Name,
 		LV:       pv.Annotations[volume.AnnotationLVUUID],
 		VG:       pv.Annotations[volume.AnnotationVGUUID],
-		Claim:    placement.ClaimName{Namespace: ref.Namespace, Name: ref.Name},
+		Class:    pv.Spec.StorageClassName,
+		Claim:    claimNameOf(ref),
 		ClaimUID: string(ref.UID),
-		Nodes:    i.carriers(pv),
 	}
+	v.Nodes, v.Published = i.carriers(pv)
 	v.Member = siblingOf(v.Claim, r)
 	if read, err := volume.FromAnnotations(pv.Annotations); err == nil {
 		v.APIServer = read.Tags.APIServer
@@ -102,22 +165,23 @@ func (i *Inventory) volumeOf(pv *corev1.PersistentVolume, r placement.Request) p
 }
 
 // carriers are the nodes with the label that the volume's affinity asks for.
-func (i *Inventory) carriers(pv *corev1.PersistentVolume) []string {
+// published says that one of them, or another, publishes the group.
+func (i *Inventory) carriers(pv *corev1.PersistentVolume) (names []string, published bool) {
 	if pv.Spec.NodeAffinity == nil || pv.Spec.NodeAffinity.Required == nil {
-		return nil
+		return nil, false
 	}
-	var names []string
 	for _, term := range pv.Spec.NodeAffinity.Required.NodeSelectorTerms {
 		for _, e := range term.MatchExpressions {
-			if strings.HasPrefix(e.Key, volume.NodeLabelPrefix) {
-				for _, n := range byIndex[*corev1.Node](i.nodes, indexVG, e.Key) {
-					names = append(names, n.Name)
+			if g := i.ledger.groups[e.Key]; g != nil {
+				published = published || g.published
+				for name := range g.carriers {
+					names = append(names, name)
 				}
 			}
 		}
 	}
 	slices.Sort(names)
-	return slices.Compact(names)
+	return slices.Compact(names), published
 }
 
 // nodesNamed returns the nodes that volumes and claims point at.
@@ -136,40 +200,22 @@ func (i *Inventory) nodesNamed(r placement.Request, volumes []placement.Volume) 
 	var nodes []placement.Node
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if n, exists := get[*corev1.Node](i.nodes, name); exists {
-			nodes = append(nodes, nodeOf(n, nil))
+			nodes = append(nodes, i.nodeOf(n))
 		}
 	}
 	return nodes
 }
 
-// allNodes returns every node with what it offers and whether it has reported.
-func (i *Inventory) allNodes(r reported) []placement.Node {
-	all := typed[*corev1.Node](i.nodes.GetIndexer().List())
-	nodes := make([]placement.Node, 0, len(all))
-	for _, n := range all {
-		node := nodeOf(n, byIndex[*storagev1.CSIStorageCapacity](i.capacities, indexNode, n.Name))
-		node.Reported = r.complete(n)
-		nodes = append(nodes, node)
-	}
-	return nodes
-}
-
-func nodeOf(n *corev1.Node, capacities []*storagev1.CSIStorageCapacity) placement.Node {
+func (i *Inventory) nodeOf(n *corev1.Node) placement.Node {
 	node := placement.Node{
-		Name:        n.Name,
-		Cordoned:    n.Spec.Unschedulable,
-		Storageless: n.Labels[placement.StorageLabel] == placement.StorageNone,
-		Pools:       map[string]placement.Pool{},
+		Name:     n.Name,
+		Cordoned: n.Spec.Unschedulable,
+		OutOfService: slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool {
+			return t.Key == placement.OutOfServiceTaint
+		}),
+		Room: i.room(n.Name),
 	}
 	node.Ready, node.Since = readiness(n)
-	for _, c := range capacities {
-		if c.Capacity != nil {
-			node.Pools[c.StorageClassName] = placement.Pool{
-				VG:   c.Annotations[volume.AnnotationVGUUID],
-				Free: c.Capacity.Value(),
-			}
-		}
-	}
 	return node
 }
 

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -8,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	storagevolume "k8s.io/component-helpers/storage/volume"
 
+	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -17,13 +20,8 @@ const (
 	indexClaim   = "berth.dev/claim"   // volume: namespace/name of its claim
 	indexCluster = "berth.dev/cluster" // volume: namespace/StatefulSet
 	indexStem    = "berth.dev/stem"    // volume: namespace/stem of its claim
-	indexVG      = "berth.dev/vg"      // node: label of each volume group
-	indexMaking  = "berth.dev/making"  // claim: volume is being made (making)
-	indexNode    = "berth.dev/node"    // capacity: node that published it
+	indexJournal = "berth.dev/journal" // everything: no key, see journal
 )
-
-// making is the one key of indexMaking.
-const making = "making"
 
 func volumeIndexers() cache.Indexers {
 	ofClaim := func(key func(ref *corev1.ObjectReference) string) cache.IndexFunc {
@@ -50,44 +48,21 @@ func volumeIndexers() cache.Indexers {
 			if !is || !isOurs(pv) || pv.Spec.ClaimRef == nil || pv.Annotations[volume.AnnotationStatefulSet] == "" {
 				return nil, nil
 			}
-			return []string{pv.Spec.ClaimRef.Namespace + "/" + pv.Annotations[volume.AnnotationStatefulSet]}, nil
+			return []string{clusterOf(memberOfVolume(pv))}, nil
 		},
 	}
 }
 
-func claimIndexers() cache.Indexers {
-	return cache.Indexers{indexMaking: func(o any) ([]string, error) {
-		pvc, is := o.(*corev1.PersistentVolumeClaim)
-		if is && pvc.Spec.VolumeName == "" && pvc.Annotations[storagevolume.AnnSelectedNode] != "" {
-			return []string{making}, nil
+// groupLabels are the labels of volume groups on a node, in order.
+func groupLabels(n *corev1.Node) []string {
+	var labels []string
+	for label, value := range n.Labels {
+		if strings.HasPrefix(label, volume.NodeLabelPrefix) && value == "true" {
+			labels = append(labels, label)
 		}
-		return nil, nil
-	}}
-}
-
-func capacityIndexers() cache.Indexers {
-	return cache.Indexers{indexNode: func(o any) ([]string, error) {
-		if c, is := o.(*storagev1.CSIStorageCapacity); is && publisher(c) != "" {
-			return []string{publisher(c)}, nil
-		}
-		return nil, nil
-	}}
-}
-
-func nodeIndexers() cache.Indexers {
-	return cache.Indexers{indexVG: func(o any) ([]string, error) {
-		node, is := o.(*corev1.Node)
-		if !is {
-			return nil, nil
-		}
-		var labels []string
-		for label, value := range node.Labels {
-			if strings.HasPrefix(label, volume.NodeLabelPrefix) && value == "true" {
-				labels = append(labels, label)
-			}
-		}
-		return labels, nil
-	}}
+	}
+	slices.Sort(labels)
+	return labels
 }
 
 // publisher is the node whose agent published the capacity, or "" for somebody
@@ -97,6 +72,29 @@ func publisher(c *storagev1.CSIStorageCapacity) string {
 		return ""
 	}
 	return c.Annotations[volume.AnnotationNode]
+}
+
+// clusterOf is namespace/StatefulSet, or "" for a member of none.
+func clusterOf(m placement.Member) string {
+	if !m.Known() {
+		return ""
+	}
+	return m.Namespace + "/" + m.StatefulSet
+}
+
+// memberOfVolume reads the member from the annotations of a volume of ours.
+func memberOfVolume(pv *corev1.PersistentVolume) placement.Member {
+	ordinal, err := strconv.Atoi(pv.Annotations[volume.AnnotationOrdinal])
+	if pv.Annotations[volume.AnnotationStatefulSet] == "" || err != nil {
+		return placement.Member{}
+	}
+	return placement.Member{
+		Namespace: pv.Spec.ClaimRef.Namespace, StatefulSet: pv.Annotations[volume.AnnotationStatefulSet], Ordinal: ordinal,
+	}
+}
+
+func claimNameOf(ref *corev1.ObjectReference) placement.ClaimName {
+	return placement.ClaimName{Namespace: ref.Namespace, Name: ref.Name}
 }
 
 func isOurs(pv *corev1.PersistentVolume) bool {

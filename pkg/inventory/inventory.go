@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,58 +19,82 @@ import (
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
-// liveTimeout bounds the look at the API server that precedes a new volume.
-const liveTimeout = 5 * time.Second
+// proveTimeout bounds one comparison of reports with the API server.
+const proveTimeout = 30 * time.Second
 
 // Inventory is safe for concurrent use.
 type Inventory struct {
+	client     kubernetes.Interface
 	volumes    cache.SharedIndexInformer
 	claims     cache.SharedIndexInformer
 	classes    cache.SharedIndexInformer
 	capacities cache.SharedIndexInformer
 	nodes      cache.SharedIndexInformer
 
-	reports  *reports
-	promises *promises
+	oracle  oracle
+	proving sync.Mutex // held while reports are compared
+	kicked  chan struct{}
+	filled  atomic.Bool // synced was true once
+
+	journal journal
+	mu      sync.RWMutex
+	ledger  *ledger
 }
 
 // New adds the inventory's indexes to the factory's informers, which the caller
-// starts. One factory serves one Inventory.
+// starts. One factory serves one Inventory. Somebody has to call Run or LiveFacts,
+// or no node ever counts as reported.
 func New(client kubernetes.Interface, factory informers.SharedInformerFactory) (*Inventory, error) {
 	core, storage := factory.Core().V1(), factory.Storage().V1()
 	i := &Inventory{
+		client:     client,
 		volumes:    core.PersistentVolumes().Informer(),
 		claims:     core.PersistentVolumeClaims().Informer(),
 		classes:    storage.StorageClasses().Informer(),
 		capacities: storage.CSIStorageCapacities().Informer(),
 		nodes:      core.Nodes().Informer(),
-		reports:    newReports(client),
-		promises:   newPromises(),
+		oracle:     oracle{client: client},
+		kicked:     make(chan struct{}, 1),
+		ledger:     newLedger(),
 	}
 	for _, x := range []struct {
 		what     string
+		kind     kind
 		informer cache.SharedIndexInformer
 		indexers cache.Indexers
 	}{
-		{"volumes", i.volumes, volumeIndexers()},
-		{"claims", i.claims, claimIndexers()},
-		{"capacities", i.capacities, capacityIndexers()},
-		{"nodes", i.nodes, nodeIndexers()},
+		{"volumes", volumes, i.volumes, volumeIndexers()},
+		{"claims", claims, i.claims, cache.Indexers{}},
+		{"capacities", capacities, i.capacities, cache.Indexers{}},
+		{"nodes", nodes, i.nodes, cache.Indexers{}},
+		{"classes", classes, i.classes, cache.Indexers{}},
 	} {
+		x.indexers[indexJournal] = i.journal.indexer(x.kind)
 		if err := x.informer.AddIndexers(x.indexers); err != nil {
 			return nil, fmt.Errorf("index %s: %w", x.what, err)
 		}
+		if _, err := x.informer.AddEventHandler(i.journal.handler(x.kind)); err != nil {
+			return nil, fmt.Errorf("follow %s: %w", x.what, err)
+		}
+	}
+	// A report is compared when it comes, not when the first pod asks for it.
+	if _, err := i.capacities.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: func(any) { i.kick() }}); err != nil {
+		return nil, fmt.Errorf("follow capacities: %w", err)
 	}
 	return i, nil
 }
 
 // synced says that every store holds the API server's first list.
 func (i *Inventory) synced() bool {
+	if i.filled.Load() {
+		return true
+	}
 	for _, informer := range []cache.SharedIndexInformer{i.volumes, i.claims, i.classes, i.capacities, i.nodes} {
 		if !informer.HasSynced() {
 			return false
 		}
 	}
+	i.filled.Store(true)
 	return true
 }
 
@@ -159,6 +185,7 @@ func claimOf(pvc *corev1.PersistentVolumeClaim) placement.Claim {
 		Bytes:        request.Value(),
 		VolumeName:   pvc.Spec.VolumeName,
 		SelectedNode: pvc.Annotations[storagevolume.AnnSelectedNode],
+		SharesWith:   pvc.Annotations[placement.ShareAnnotation],
 	}
 }
 

@@ -83,11 +83,19 @@ func (s *shelf) answer(resource string, list runtime.Object) {
 
 func (s *shelf) facts(member string, ordinal int) placement.Facts {
 	s.Helper()
-	f, err := s.Facts(s.Context(), request(member, ordinal))
+	f, err := s.LiveFacts(s.Context(), request(member, ordinal))
 	if err != nil {
 		s.Fatal(err)
 	}
 	return f
+}
+
+// promise promises node n1.
+func (s *shelf) promise(m placement.Member, claims ...placement.Claim) {
+	s.Helper()
+	if reason := s.Promise(m, "n1", placement.Verdict{Action: placement.Allow, Blank: claims}); reason != nil {
+		s.Error(reason)
+	}
 }
 
 func request(set string, ordinal int) placement.Request {
@@ -127,6 +135,7 @@ func pvOf(claim, vg string, seqno int, member volume.Member) *corev1.PersistentV
 		ObjectMeta: metav1.ObjectMeta{Name: "pv-" + claim, UID: types.UID("pv-" + claim), Annotations: v.Annotations()},
 		Spec: corev1.PersistentVolumeSpec{
 			StorageClassName: "berth",
+			Capacity:         corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")},
 			ClaimRef:         &corev1.ObjectReference{Namespace: "shop", Name: claim},
 			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
 				NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{
@@ -139,7 +148,7 @@ func pvOf(claim, vg string, seqno int, member volume.Member) *corev1.PersistentV
 	return pv
 }
 
-func node(name string, vgs ...string) *corev1.Node {
+func machine(name string, vgs ...string) *corev1.Node {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}}}
 	for _, vg := range vgs {
 		n.Labels[volume.NodeLabel(vg)] = "true"
@@ -176,7 +185,7 @@ func TestNothingIsKnownBeforeTheFirstLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := i.Facts(t.Context(), request("db", 0))
+	f, err := i.LiveFacts(t.Context(), request("db", 0))
 	if err != nil || f.Synced {
 		t.Errorf("Facts = synced %v, error %v; want not synced, no error", f.Synced, err)
 	}
@@ -195,16 +204,17 @@ func TestOneInventoryAFactory(t *testing.T) {
 
 func TestHomeIsFoundByLabel(t *testing.T) {
 	s := newShelf(t)
-	s.see(node("n1", "g1"), node("n2", "g2"), pvOf("data-db-0", "g2", 1, volume.Member{StatefulSet: "db", Replicas: 3}))
+	s.see(machine("n1", "g1"), machine("n2", "g2"), pvOf("data-db-0", "g2", 1, volume.Member{StatefulSet: "db", Replicas: 3}))
 	want := placement.Facts{
 		Synced: true,
 		Volumes: []placement.Volume{{
-			Name: "pv-data-db-0", LV: "lv-data-db-0", VG: "g2",
+			Name: "pv-data-db-0", LV: "lv-data-db-0", VG: "g2", Class: "berth",
 			Claim:  placement.ClaimName{Namespace: "shop", Name: "data-db-0"},
 			Member: placement.Member{Namespace: "shop", StatefulSet: "db"}, Replicas: 3,
 			APIServer: "now", Nodes: []string{"n2"},
 		}},
-		Nodes: []placement.Node{{Name: "n2", Pools: map[string]placement.Pool{}}},
+		Nodes:  []placement.Node{{Name: "n2", Room: placement.Room{Node: "n2", Pools: []placement.Pool{}}}},
+		Silent: []string{"n1", "n2"}, SilentCount: 2, Unchecked: true,
 	}
 	if diff := cmp.Diff(want, s.facts("db", 0)); diff != "" {
 		t.Errorf("facts (-want +got):\n%s", diff)
@@ -219,7 +229,7 @@ func TestDamagedAnnotationsHideNothing(t *testing.T) {
 	for _, a := range []string{volume.AnnotationAPIServer, volume.AnnotationStatefulSet, volume.AnnotationOrdinal} {
 		delete(pv.Annotations, a)
 	}
-	s.see(node("n1", "g1"), pv)
+	s.see(machine("n1", "g1"), pv)
 	s.report(capacityOf("n1", "g1", "1"))
 	f := s.facts("db", 0)
 	if len(f.Volumes) != 1 {
@@ -232,45 +242,54 @@ func TestDamagedAnnotationsHideNothing(t *testing.T) {
 }
 
 func TestReports(t *testing.T) {
-	reported := func(f placement.Facts) map[string]bool {
+	// reported looks for a new volume, and then at who has reported.
+	reported := func(s *shelf) map[string]bool {
+		s.Helper()
+		s.facts("db", 0)
 		r := map[string]bool{}
-		for _, n := range f.Nodes {
-			r[n.Name] = n.Reported
+		names, silent := s.NodeNames()
+		for _, name := range names {
+			r[name] = !silent[name]
 		}
 		return r
 	}
 	t.Run("a node counts when the API server shows its capacity", func(t *testing.T) {
 		s := newShelf(t)
-		s.see(node("n1", "g1"), node("n2", "g2"))
+		s.see(machine("n1", "g1"), machine("n2", "g2"))
 		s.report(capacityOf("n1", "g1", "1"))
 		s.see(capacityOf("n2", "g2", "1")) // in the store only: of a former life
-		if diff := cmp.Diff(map[string]bool{"n1": true, "n2": false}, reported(s.facts("db", 0))); diff != "" {
+		if diff := cmp.Diff(map[string]bool{"n1": true, "n2": false}, reported(s)); diff != "" {
 			t.Error(diff)
 		}
 	})
 	t.Run("no node counts after the API server has lost its memory", func(t *testing.T) {
 		s := newShelf(t)
-		s.see(node("n1", "g1"))
+		s.see(machine("n1", "g1"))
 		s.report(capacityOf("n1", "g1", "1"))
-		if !reported(s.facts("db", 0))["n1"] {
+		if !reported(s)["n1"] {
 			t.Fatal("n1 has not reported before")
 		}
 		if err := s.client.Tracker().Update(corev1.SchemeGroupVersion.WithResource("namespaces"), system("new"), ""); err != nil {
 			t.Fatal(err)
 		}
 		s.answer("csistoragecapacities", &storagev1.CSIStorageCapacityList{})
-		f := s.facts("db", 0)
-		if f.APIServer != "new" || reported(f)["n1"] {
-			t.Errorf("API server %q, n1 reported: %v; want new, false", f.APIServer, reported(f)["n1"])
+		if _, err := s.LiveFacts(t.Context(), request("db", 0)); !errors.Is(err, ErrAnotherAPIServer) {
+			t.Errorf("error %v, want %v", err, ErrAnotherAPIServer)
+		}
+		if r := reported(s); r["n1"] {
+			t.Error("n1 still counts as reported")
+		}
+		if f := s.facts("db", 0); f.APIServer != "new" {
+			t.Errorf("API server %q, want new", f.APIServer)
 		}
 	})
 	t.Run("a volume that the store has not seen yet stops everything", func(t *testing.T) {
 		s := newShelf(t)
-		s.see(node("n1", "g1"))
+		s.see(machine("n1", "g1"))
 		s.report(capacityOf("n1", "g1", "1"))
 		late := pvOf("data-db-0", "g1", 1, volume.Member{})
 		s.answer("persistentvolumes", &corev1.PersistentVolumeList{Items: []corev1.PersistentVolume{*late}})
-		if _, err := s.Facts(t.Context(), request("db", 0)); !errors.Is(err, ErrBehind) {
+		if _, err := s.LiveFacts(t.Context(), request("db", 0)); !errors.Is(err, ErrBehind) {
 			t.Errorf("error %v, want %v", err, ErrBehind)
 		}
 		s.see(late)
@@ -280,19 +299,19 @@ func TestReports(t *testing.T) {
 	})
 	t.Run("an API server that does not answer stops everything", func(t *testing.T) {
 		s := newShelf(t)
-		s.see(node("n1", "g1"))
+		s.see(machine("n1", "g1"))
 		s.client.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, context.DeadlineExceeded
 		})
-		if _, err := s.Facts(t.Context(), request("db", 0)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := s.LiveFacts(t.Context(), request("db", 0)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v, want %v", err, context.DeadlineExceeded)
 		}
 	})
 	t.Run("every volume group of a node has to be shown, by whichever node has it now", func(t *testing.T) {
 		s := newShelf(t)
-		s.see(node("n1", "g1", "hidden"), node("n2", "g2", "moved"), node("n3", "moved"))
+		s.see(machine("n1", "g1", "hidden"), machine("n2", "g2", "moved"), machine("n3", "moved"))
 		s.report(capacityOf("n1", "g1", "1"), capacityOf("n2", "g2", "1"), capacityOf("n3", "moved", "1"))
-		if diff := cmp.Diff(map[string]bool{"n1": false, "n2": true, "n3": true}, reported(s.facts("db", 0))); diff != "" {
+		if diff := cmp.Diff(map[string]bool{"n1": false, "n2": true, "n3": true}, reported(s)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -300,58 +319,91 @@ func TestReports(t *testing.T) {
 
 func TestPromises(t *testing.T) {
 	db0 := placement.Member{Namespace: "shop", StatefulSet: "db"}
-	promised := func(s *shelf) []placement.Promise {
-		s.Helper()
-		return s.facts("db", 1).Promises
-	}
 	want := []placement.Promise{{
 		Claim: placement.ClaimName{Namespace: "shop", Name: "data-db-0"}, Member: db0, Node: "n1", VG: "g1", Bytes: 10 << 30,
 	}}
 	begin := func(t *testing.T, selectedNode string) *shelf {
 		s := newShelf(t)
-		s.see(node("n1", "g1"), pvcOf("data-db-0", selectedNode))
+		s.see(machine("n1", "g1"), pvcOf("data-db-0", selectedNode))
 		s.report(capacityOf("n1", "g1", "7"))
 		return s
 	}
+	// expect checks what a sibling is told, and what node n1 owes.
+	expect := func(s *shelf, when string, promises []placement.Promise, owed int64) {
+		s.Helper()
+		if diff := cmp.Diff(promises, s.facts("db", 1).Promises); diff != "" {
+			s.Errorf("%s: promises (-want +got):\n%s", when, diff)
+		}
+		if got := s.Room("n1").Pools[0].Promised; got != owed {
+			s.Errorf("%s: node n1 owes %d bytes, want %d", when, got, owed)
+		}
+	}
 	t.Run("until the published space has the volume taken off", func(t *testing.T) {
 		s := begin(t, "")
-		s.Promise(db0, "n1", []placement.Claim{claim("data-db-0")})
-		if diff := cmp.Diff(want, promised(s)); diff != "" {
-			t.Errorf("when made: %s", diff)
-		}
+		s.promise(db0, claim("data-db-0"))
+		expect(s, "when made", want, 10<<30)
+		s.see(pvcOf("data-db-0", "n1"))
+		expect(s, "when the claim has its node", want, 10<<30)
 		pv := pvOf("data-db-0", "g1", 9, volume.Member{StatefulSet: "db", Replicas: 3})
 		s.see(pv)
-		s.answer("persistentvolumes", &corev1.PersistentVolumeList{Items: []corev1.PersistentVolume{*pv}})
-		if diff := cmp.Diff(want, promised(s)); diff != "" {
-			t.Errorf("when the volume appears: %s", diff)
-		}
-		s.report(capacityOf("n1", "g1", "9"))
-		if p := promised(s); len(p) > 0 {
-			t.Errorf("when the space is taken off: %v, want none", p)
-		}
+		expect(s, "when the volume appears", nil, 10<<30)
+		s.see(capacityOf("n1", "g1", "8"))
+		expect(s, "when something else is taken off", nil, 10<<30)
+		s.see(capacityOf("n1", "g1", "9"))
+		expect(s, "when the space is taken off", nil, 0)
 	})
 	t.Run("until released", func(t *testing.T) {
 		s := begin(t, "")
-		s.Promise(db0, "n1", []placement.Claim{claim("data-db-0")})
+		s.promise(db0, claim("data-db-0"))
 		s.Release([]placement.Claim{claim("data-db-0")})
 		s.Release([]placement.Claim{claim("data-db-0")})
-		if p := promised(s); len(p) > 0 {
-			t.Errorf("promises %v, want none", p)
-		}
+		expect(s, "when released twice", nil, 0)
 	})
 	t.Run("not to a claim that is gone", func(t *testing.T) {
 		s := begin(t, "")
 		old := claim("data-db-0")
 		old.UID = "of-the-claim-that-was-deleted"
-		s.Promise(db0, "n1", []placement.Claim{old})
-		if p := promised(s); len(p) > 0 {
-			t.Errorf("promises %v, want none", p)
+		s.promise(db0, old)
+		expect(s, "when another claim has its name", nil, 0)
+	})
+	t.Run("a new leader reads them off the claims and the volumes", func(t *testing.T) {
+		s := begin(t, "n1")
+		expect(s, "before the volume", want, 10<<30)
+		s = begin(t, "n1")
+		s.see(pvOf("data-db-0", "g1", 9, volume.Member{StatefulSet: "db", Replicas: 3}))
+		expect(s, "before the space is taken off", nil, 10<<30)
+	})
+	t.Run("no more than there is", func(t *testing.T) {
+		s := begin(t, "")
+		big := claim("data-db-0")
+		big.Bytes = 101 << 30
+		reason := s.Promise(db0, "n1", placement.Verdict{Action: placement.Allow, Blank: []placement.Claim{big}})
+		if reason == nil || reason.Code != placement.CodeNoSpace {
+			t.Errorf("promised 101 GiB of 100: reason %v, want %s", reason, placement.CodeNoSpace)
+		}
+		expect(s, "when refused", nil, 0)
+	})
+	t.Run("no node to two members that were judged at the same time", func(t *testing.T) {
+		s := begin(t, "")
+		s.see(pvcOf("data-db-1", ""))
+		s.promise(db0, claim("data-db-0"))
+		db1 := placement.Member{Namespace: "shop", StatefulSet: "db", Ordinal: 1}
+		reason := s.Promise(db1, "n1", placement.Verdict{Action: placement.Allow, Blank: []placement.Claim{claim("data-db-1")}})
+		if reason == nil || reason.Code != placement.CodeMemberOnNode {
+			t.Errorf("reason %v, want %s", reason, placement.CodeMemberOnNode)
 		}
 	})
-	t.Run("a new leader reads them off the claims", func(t *testing.T) {
-		s := begin(t, "n1")
-		if diff := cmp.Diff(want, promised(s)); diff != "" {
-			t.Error(diff)
+	t.Run("classes of one group publish one after the other", func(t *testing.T) {
+		s := begin(t, "")
+		fast := capacityOf("n1", "g1", "7")
+		fast.Name, fast.UID, fast.StorageClassName = "n1-fast", "n1-fast", "berth-fast"
+		s.see(fast, pvOf("data-db-0", "g1", 9, volume.Member{StatefulSet: "db", Replicas: 3}))
+		s.see(capacityOf("n1", "g1", "9"))
+		s.facts("db", 1)
+		for _, p := range s.Room("n1").Pools {
+			if p.Promised != 10<<30 {
+				t.Errorf("class %s owes %d bytes, want %d: the other class still publishes what was free before", p.Class, p.Promised, 10<<30)
+			}
 		}
 	})
 }
@@ -376,7 +428,7 @@ func TestStem(t *testing.T) {
 // binding cycles use one inventory, while the informers fill the stores.
 func TestConcurrentUse(t *testing.T) {
 	s := newShelf(t)
-	s.see(node("n1", "g1"))
+	s.see(machine("n1", "g1"))
 	s.report(capacityOf("n1", "g1", "1"))
 	var all sync.WaitGroup
 	for n := range 8 {
@@ -384,8 +436,8 @@ func TestConcurrentUse(t *testing.T) {
 			c := claim(fmt.Sprintf("data-db-%d", n))
 			for range 50 {
 				s.see(pvcOf(c.Name, ""))
-				s.Promise(placement.Member{}, "n1", []placement.Claim{c})
-				if _, err := s.Facts(t.Context(), request("db", n)); err != nil {
+				s.promise(placement.Member{}, c)
+				if _, err := s.LiveFacts(t.Context(), request("db", n)); err != nil {
 					t.Error(err)
 				}
 				s.Release([]placement.Claim{c})

@@ -4,116 +4,167 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
 
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
-// ErrBehind says that the API server has volumes that the stores have not.
-var ErrBehind = errors.New("the scheduler has not seen all volumes yet")
+var (
+	// ErrBehind says that the API server has volumes that the stores have not.
+	ErrBehind = errors.New("the scheduler has not seen all volumes yet")
+	// ErrAnotherAPIServer says that the API server is not the one to which the
+	// nodes have reported.
+	ErrAnotherAPIServer = errors.New("the API server has lost its memory since the nodes reported")
+)
 
-// reports remembers which capacity objects are proof that their node has
-// reported.
+// checks remembers which capacity objects are proof that their node has reported.
 //
 // A capacity object proves that its node's volumes are in the API, not that they
 // are in our store: each kind has a watch of its own, and nothing orders the two.
 // And after the API server has lost its memory the store may still hold objects
 // of its former life. So an object counts once a list from the API server itself
 // has shown it, and the store has every volume of a list taken after that, and
-// only under the identity that the API server had then.
-type reports struct {
-	client kubernetes.Interface
-
-	mu       sync.Mutex
+// only under the identity that the API server had then. An object that changes
+// keeps its UID, and its proof: agents publish volumes before capacity.
+type checks struct {
 	identity string
-	proven   map[types.UID]bool
+	shown    map[types.UID]bool   // what the list said
+	objects  map[string]types.UID // in the store, by key
+	open     map[types.UID]struct{}
 }
 
-func newReports(client kubernetes.Interface) *reports {
-	return &reports{client: client, proven: map[types.UID]bool{}}
+func newChecks() checks {
+	return checks{shown: map[types.UID]bool{}, objects: map[string]types.UID{}, open: map[types.UID]struct{}{}}
 }
 
-// reported is who has reported to the API server of this identity.
-type reported struct {
-	identity string
-	nodes    map[string]bool
-	labels   map[string]bool // of volume groups, on whichever node
+func (c *checks) proven(uid types.UID) bool { return c.shown[uid] }
+
+// meet takes note of a capacity object in the store.
+func (c *checks) meet(key string, uid types.UID) {
+	if c.objects[key] != uid {
+		c.forget(key)
+	}
+	c.objects[key] = uid
+	if _, checked := c.shown[uid]; !checked {
+		c.open[uid] = struct{}{}
+	}
 }
 
-// complete says that the node has reported, and with all the volume groups that
-// its labels promise: an agent publishes no capacity for a volume group with a
-// volume that it cannot show, and its label stays when the disks do not answer.
-func (r reported) complete(n *corev1.Node) bool {
-	for label := range n.Labels {
-		if strings.HasPrefix(label, volume.NodeLabelPrefix) && !r.labels[label] {
-			return false
+func (c *checks) forget(key string) {
+	uid := c.objects[key]
+	delete(c.objects, key)
+	delete(c.shown, uid)
+	delete(c.open, uid)
+}
+
+// unchecked says that there is something to compare with the API server.
+func (c *checks) unchecked() bool { return c.identity == "" || len(c.open) > 0 }
+
+// close enters what a list from the API server of this identity has shown of the
+// objects that were in the store before it.
+func (c *checks) close(identity string, asked map[types.UID]struct{}, listed map[types.UID]struct{}) {
+	if identity != c.identity {
+		c.reset()
+		c.identity = identity
+	}
+	for _, uid := range c.objects {
+		_, shown := listed[uid]
+		if _, was := asked[uid]; was || shown {
+			c.shown[uid] = shown
+			delete(c.open, uid)
 		}
 	}
-	return r.nodes[n.Name]
 }
 
-// confirm finds out who has reported. It costs one small read from the API
-// server, and two lists when there are new capacity objects.
-func (i *Inventory) confirm(ctx context.Context) (reported, error) {
-	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
-	defer cancel()
-	i.reports.mu.Lock()
-	defer i.reports.mu.Unlock()
+// reset forgets all proof, because the API server is another one.
+func (c *checks) reset() {
+	c.identity = ""
+	clear(c.shown)
+	for _, uid := range c.objects {
+		c.open[uid] = struct{}{}
+	}
+}
 
-	system, err := i.reports.client.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+// Confirm makes sure that the API server is still the one that the facts were
+// gathered under. It asks the API server itself, after it was called. Nobody may
+// act on a verdict with new volumes before that.
+func (i *Inventory) Confirm(ctx context.Context, apiServer string) error {
+	identity, err := i.oracle.ask(ctx)
 	if err != nil {
-		return reported{}, fmt.Errorf("read the API server's identity: %w", err)
+		return err
 	}
-	if identity := string(system.UID); identity != i.reports.identity {
-		i.reports.identity, i.reports.proven = identity, map[types.UID]bool{}
+	if identity == apiServer {
+		return nil
 	}
-	r, unproven := i.reported()
-	if unproven {
-		if err := i.prove(ctx); err != nil {
-			return reported{}, err
-		}
-		r, _ = i.reported()
+	i.mu.Lock()
+	if i.ledger.checks.identity != identity {
+		i.ledger.checks.reset()
+		i.ledger.review()
 	}
-	return r, nil
+	i.mu.Unlock()
+	i.kick()
+	return fmt.Errorf("confirm API server %s, which is %s now: %w", apiServer, identity, ErrAnotherAPIServer)
 }
 
-// reported reads the proven capacity objects in the store, and says whether there
-// are others.
-func (i *Inventory) reported() (r reported, unproven bool) {
-	r = reported{identity: i.reports.identity, nodes: map[string]bool{}, labels: map[string]bool{}}
-	for _, c := range typed[*storagev1.CSIStorageCapacity](i.capacities.GetIndexer().List()) {
-		switch {
-		case publisher(c) == "":
-		case i.reports.proven[c.UID]:
-			r.nodes[publisher(c)] = true
-			r.labels[volume.NodeLabel(c.Annotations[volume.AnnotationVGUUID])] = true
-		default:
-			unproven = true
-		}
+// Prove compares the reports in the store with the API server, if there are any
+// that were not compared yet. It lists capacities first and volumes second, so
+// that the volumes include all that were published before the capacities.
+func (i *Inventory) Prove(ctx context.Context) error {
+	i.proving.Lock()
+	defer i.proving.Unlock()
+	i.catchUp()
+	asked, needed := i.openChecks()
+	if !needed {
+		return nil
 	}
-	return r, unproven
-}
-
-// prove lists capacities first and volumes second, so that the volumes include
-// all that were published before the capacities.
-func (i *Inventory) prove(ctx context.Context) error {
-	capacities, err := i.reports.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).List(ctx, metav1.ListOptions{})
+	identity, err := i.oracle.ask(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := i.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list capacities: %w", err)
 	}
-	volumes, err := i.reports.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+	listed := make(map[types.UID]struct{}, len(list.Items))
+	for n := range list.Items {
+		listed[list.Items[n].UID] = struct{}{}
+	}
+	if err := i.seenAllVolumes(ctx); err != nil {
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.ledger.checks.close(identity, asked, listed)
+	i.ledger.review()
+	return nil
+}
+
+// openChecks returns the capacity objects that have to be compared, and whether
+// anything has.
+func (i *Inventory) openChecks() (asked map[types.UID]struct{}, needed bool) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	c := &i.ledger.checks
+	asked = make(map[types.UID]struct{}, len(c.objects))
+	for _, uid := range c.objects {
+		asked[uid] = struct{}{}
+	}
+	return asked, c.unchecked()
+}
+
+// seenAllVolumes says that the store has every volume of a list made now.
+func (i *Inventory) seenAllVolumes(ctx context.Context) error {
+	list, err := i.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return fmt.Errorf("list volumes: %w", err)
 	}
-	for n := range volumes.Items {
-		pv := &volumes.Items[n]
+	for n := range list.Items {
+		pv := &list.Items[n]
 		if !isOurs(pv) {
 			continue
 		}
@@ -121,10 +172,57 @@ func (i *Inventory) prove(ctx context.Context) error {
 			return fmt.Errorf("look for volume %s: %w", pv.Name, ErrBehind)
 		}
 	}
-	proven := make(map[types.UID]bool, len(capacities.Items))
-	for n := range capacities.Items {
-		proven[capacities.Items[n].UID] = true
-	}
-	i.reports.proven = proven
 	return nil
+}
+
+// review adds everything up anew, after checks have changed.
+func (l *ledger) review() {
+	for _, g := range l.groups {
+		l.touchedGroups[g] = struct{}{}
+	}
+	for name := range l.nodes {
+		l.touchedNodes[name] = struct{}{}
+	}
+	l.settle()
+}
+
+// Run compares new reports with the API server as they come, until ctx ends, so
+// that no pod has to wait for it. Each time that nothing is left to compare, it
+// calls proven.
+func (i *Inventory) Run(ctx context.Context, proven func()) {
+	logger := klog.FromContext(ctx)
+	const first, last = 50 * time.Millisecond, 5 * time.Second
+	delay := first
+	for {
+		var again <-chan time.Time
+		if i.synced() {
+			attempt, cancel := context.WithTimeout(ctx, proveTimeout)
+			err := i.Prove(attempt)
+			cancel()
+			if err == nil {
+				delay = first
+				proven()
+			} else {
+				logger.V(2).Info("Reports are not compared with the API server yet", "err", err, "retry", delay)
+				again = time.After(delay)
+				delay = min(2*delay, last)
+			}
+		} else {
+			again = time.After(first)
+		}
+		select {
+		case <-again:
+		case <-i.kicked:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// kick has Run look at once.
+func (i *Inventory) kick() {
+	select {
+	case i.kicked <- struct{}{}:
+	default:
+	}
 }

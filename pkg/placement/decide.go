@@ -1,9 +1,6 @@
 package placement
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // Decide answers a request. It never allows a new volume for a claim whose data
 // may sit on a disk that has not been heard of.
@@ -20,17 +17,22 @@ func Decide(r Request, f Facts) Verdict {
 			return refuse(*reason)
 		}
 	}
+	v := Verdict{Action: Allow, Blank: blank, own: promisesTo(blank, f)}
 	if home == "" {
-		return Verdict{Action: Allow, Nodes: judgeAll(r.Member, blank, f), Blank: blank}
+		v.taken = takenBy(r.Member, f)
+		return v
+	}
+	if reason := shared(r, home, f); reason != nil {
+		return refuse(*reason)
 	}
 	if len(blank) > 0 {
-		// The member lives here whoever else does, so only room is asked for.
 		node, _ := f.node(home)
-		if j := judgeRoom(node, blank, ledgerOf(blank, f)); !j.Fits {
+		if j := v.Judge(node.Room); !j.Fits {
 			return refuse(j.Reason)
 		}
 	}
-	return Verdict{Action: Pin, Node: home, Blank: blank, Neighbours: neighbours(r.Member, home, f)}
+	v.Action, v.Node = Pin, home
+	return v
 }
 
 // findHome returns the one node that the request's volumes call for, and the
@@ -73,7 +75,10 @@ func homeOf(c Claim, f Facts) (string, *Reason) {
 		if !known {
 			return "", provisionerGone(c)
 		}
-		return node.Name, unusable(c, nil, node)
+		if reason := unusable(c, nil, node, f); reason != nil {
+			return "", reason
+		}
+		return node.Name, nil
 	}
 	return "", nil
 }
@@ -119,56 +124,83 @@ func nodeOf(v Volume, f Facts) (string, *Reason) {
 	}
 	switch {
 	case len(carriers) == 0:
-		return "", homeUnknown(v)
+		return "", homeUnknown(v, f)
 	case len(ready) > 1:
 		return "", homeAmbiguous(v, ready)
 	case len(ready) == 1:
 		// A Node object that the machine had before it was renamed is not Ready.
-		return ready[0].Name, unusable(Claim{ClaimName: v.Claim}, &v, ready[0])
+		carriers = ready
 	}
-	return carriers[0].Name, unusable(Claim{ClaimName: v.Claim}, &v, carriers[0])
+	home := carriers[0]
+	if reason := unusable(Claim{ClaimName: v.Claim}, &v, home, f); reason != nil {
+		return "", reason
+	}
+	if other, replaced := replacement(v, home); replaced {
+		return "", homeReplaced(v, home, other)
+	}
+	return home.Name, nil
 }
 
-func unusable(c Claim, v *Volume, n Node) *Reason {
+// unusable says why no pod can run on the node of a volume.
+func unusable(c Claim, v *Volume, n Node, f Facts) *Reason {
 	switch {
+	case n.OutOfService:
+		return homeOutOfService(c, v, n)
 	case !n.Ready:
-		return homeNotReady(c, v, n)
+		return homeNotReady(c, v, n, f)
 	case n.Cordoned:
 		return homeCordoned(c, v, n)
 	}
 	return nil
 }
 
+// replacement finds the volume group that serves the volume's class on its node
+// now. A machine that was replaced under its old name still has the label of
+// the volume's group, for no agent ever takes it off, but other disks. An agent
+// that hides a group publishes nothing for the class, and is no replacement.
+func replacement(v Volume, n Node) (vg string, replaced bool) {
+	p, offered := n.Room.pool(v.Class)
+	return p.VG, offered && p.VG != v.VG && !v.Published
+}
+
 // barrier refuses a new volume while the claim's data may be on a disk that this
 // API server has not been told of.
 func barrier(m Member, c Claim, f Facts) *Reason {
+	if f.APIServer == "" || f.Unchecked && f.SilentCount > 0 {
+		return reportsUnchecked(c)
+	}
 	for _, v := range f.Volumes {
 		survivor := v.APIServer != f.APIServer && m.sameCluster(v.Member)
 		if survivor && m.Ordinal < v.Replicas {
 			return memberNotFound(m, c, v)
 		}
 	}
-	var silent []string
-	for _, n := range f.Nodes {
-		if !n.Reported && !n.Storageless {
-			silent = append(silent, n.Name)
-		}
-	}
-	if len(silent) > 0 {
-		slices.Sort(silent)
-		return nodeNotReported(c, silent)
+	if f.SilentCount > 0 {
+		return nodeNotReported(c, f)
 	}
 	return nil
 }
 
-// neighbours lists the siblings whose volumes are on the node, by ordinal.
-func neighbours(m Member, node string, f Facts) []Member {
-	var found []Member
+// shared refuses a home that belongs to a sibling already, which an old binding
+// can bring about. Of several the lowest ordinal stays, and the others wait
+// until somebody has accepted the risk by name.
+func shared(r Request, home string, f Facts) *Reason {
 	for _, v := range f.Volumes {
-		if m.sibling(v.Member) && slices.Contains(v.Nodes, node) {
-			found = append(found, v.Member)
+		if !r.Member.Sibling(v.Member) || v.Member.Ordinal > r.Member.Ordinal || !livesOn(v.Member, home, f) {
+			continue
+		}
+		accepted := slices.ContainsFunc(r.Claims, func(c Claim) bool { return c.SharesWith == v.Member.pod() })
+		if !accepted {
+			return homeShared(r, home, v)
 		}
 	}
-	slices.SortFunc(found, func(a, b Member) int { return cmp.Compare(a.Ordinal, b.Ordinal) })
-	return slices.Compact(found)
+	return nil
+}
+
+// livesOn says that all the member's volumes are on the node. One that has others
+// elsewhere has moved, and left an old volume behind.
+func livesOn(m Member, node string, f Facts) bool {
+	return !slices.ContainsFunc(f.Volumes, func(v Volume) bool {
+		return v.Member == m && !slices.Contains(v.Nodes, node)
+	})
 }

@@ -26,7 +26,8 @@ import (
 //	----
 //
 // Everything is in namespace shop, of class berth, and reported to and made for
-// the API server "now" unless it says otherwise.
+// the API server "now" unless it says otherwise. Where new volumes are allowed,
+// every node is judged.
 func TestDecide(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		var facts Facts
@@ -36,7 +37,7 @@ func TestDecide(t *testing.T) {
 				facts = parseFacts(t, d.Input)
 				return ""
 			case "decide":
-				return tell(Decide(parseRequest(t, d), facts))
+				return tell(Decide(parseRequest(t, d), facts), facts)
 			default:
 				d.Fatalf(t, "unknown command %q", d.Cmd)
 				return ""
@@ -51,10 +52,15 @@ func parseFacts(t *testing.T, input string) Facts {
 		switch l.cmd {
 		case "not-synced":
 			f.Synced = false
+		case "unchecked":
+			f.Unchecked = true
 		case "api-server":
 			f.APIServer = l.subject
 		case "node":
 			f.Nodes = append(f.Nodes, parseNode(t, l))
+			if l.has("silent") && !l.has("storageless") {
+				f.Silent = append(f.Silent, l.subject)
+			}
 		case "volume":
 			f.Volumes = append(f.Volumes, parseVolume(l))
 		case "promise":
@@ -69,11 +75,35 @@ func parseFacts(t *testing.T, input string) Facts {
 			t.Fatalf("unknown fact %q", l.cmd)
 		}
 	}
+	slices.Sort(f.Silent)
+	f.SilentCount = len(f.Silent)
+	f.Silent = f.Silent[:min(len(f.Silent), MostSilent)]
+	reckon(&f)
 	return f
 }
 
+// reckon takes the promises off the pools, and tells volumes whether their group
+// is published, as the inventory does.
+func reckon(f *Facts) {
+	published := map[string]bool{}
+	for _, n := range f.Nodes {
+		for i := range n.Room.Pools {
+			pool := &n.Room.Pools[i]
+			published[pool.VG] = true
+			for _, p := range f.Promises {
+				if p.Node == n.Name && p.VG == pool.VG {
+					pool.Promised += p.Bytes
+				}
+			}
+		}
+	}
+	for i := range f.Volumes {
+		f.Volumes[i].Published = published[f.Volumes[i].VG]
+	}
+}
+
 func parseNode(t *testing.T, l line) Node {
-	n := Node{Name: l.subject, Ready: true, Reported: true, Pools: map[string]Pool{}}
+	n := Node{Name: l.subject, Ready: true, Room: Room{Node: l.subject}}
 	for _, a := range l.args {
 		switch a.Key {
 		case "not-ready-since":
@@ -87,16 +117,16 @@ func parseNode(t *testing.T, l line) Node {
 			n.Ready = false
 		case "cordoned":
 			n.Cordoned = true
-		case "storageless":
-			n.Storageless = true
-		case "silent":
-			n.Reported = false
+		case "out-of-service":
+			n.OutOfService = true
 		case "free":
 			free, err := strconv.ParseInt(a.Vals[1], 10, 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			n.Pools[a.Vals[0]] = Pool{VG: l.one("vg", ""), Free: free << 20}
+			n.Room.Pools = append(n.Room.Pools, Pool{
+				Class: a.Vals[0], VG: l.one("vg", ""), Free: free << 20, Members: int(l.number("members") >> 20),
+			})
 		}
 	}
 	return n
@@ -108,6 +138,7 @@ func parseVolume(l line) Volume {
 		Name:      l.one("pv", "pv-"+l.subject),
 		LV:        "lv-" + l.subject,
 		VG:        l.one("vg", ""),
+		Class:     l.one("class", "berth"),
 		Claim:     ClaimName{"shop", l.subject},
 		ClaimUID:  l.one("uid", ""),
 		Member:    parseMember(member),
@@ -135,6 +166,7 @@ func parseRequest(t *testing.T, d *datadriven.TestData) Request {
 			Bytes:        l.number("bytes"),
 			VolumeName:   l.one("pv", ""),
 			SelectedNode: l.one("selected", ""),
+			SharesWith:   l.one("shares-with", ""),
 		})
 	}
 	return r
@@ -154,7 +186,7 @@ func parseMember(s string) Member {
 }
 
 // tell writes a verdict as a script expects it.
-func tell(v Verdict) string {
+func tell(v Verdict, f Facts) string {
 	var b strings.Builder
 	switch v.Action {
 	case Pin:
@@ -163,26 +195,32 @@ func tell(v Verdict) string {
 		fmt.Fprintf(&b, "refuse %s\n  %s\n  waits for %s\n", v.Reason.Code, v.Reason.Text, v.Reason.Unblock)
 	case Allow:
 		b.WriteString("allow\n")
-	}
-	names := make([]string, 0, len(v.Nodes))
-	for name := range v.Nodes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if j := v.Nodes[name]; j.Fits {
-			fmt.Fprintf(&b, "  %s fits, %d MiB free after\n", name, j.FreeAfter>>20)
-		} else {
-			fmt.Fprintf(&b, "  %s %s: %s\n", name, j.Reason.Code, j.Reason.Text)
-		}
+		tellNodes(&b, v, f)
 	}
 	for _, c := range v.Blank {
 		fmt.Fprintf(&b, "  blank %s\n", c.ClaimName)
 	}
-	for _, m := range v.Neighbours {
-		fmt.Fprintf(&b, "  neighbour %s\n", m)
-	}
 	return b.String()
+}
+
+func tellNodes(b *strings.Builder, v Verdict, f Facts) {
+	nodes := slices.SortedFunc(slices.Values(f.Nodes), func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	var fitting []Judgement
+	for _, n := range nodes {
+		if j := v.Judge(n.Room); j.Fits {
+			fitting = append(fitting, j)
+		}
+	}
+	scores := Scores(fitting)
+	for _, n := range nodes {
+		j := v.Judge(n.Room)
+		if !j.Fits {
+			fmt.Fprintf(b, "  %s %s: %s\n", n.Name, j.Reason.Code, j.Reason.Text)
+			continue
+		}
+		fmt.Fprintf(b, "  %s fits, %d MiB free after, score %d\n", n.Name, j.FreeAfter>>20, scores[0])
+		scores = scores[1:]
+	}
 }
 
 // line is one "command subject key=value…" of a script.
@@ -216,6 +254,10 @@ func (l line) one(key, otherwise string) string {
 	return otherwise
 }
 
+func (l line) has(key string) bool {
+	return slices.ContainsFunc(l.args, func(a datadriven.CmdArg) bool { return a.Key == key })
+}
+
 // number reads mebibytes and returns bytes.
 func (l line) number(key string) int64 {
 	n, err := strconv.ParseInt(l.one(key, "0"), 10, 64)
@@ -242,8 +284,9 @@ func TestReasonsAreTold(t *testing.T) {
 	})
 	for _, code := range []Code{
 		CodeCacheNotSynced, CodeClaimMissing, CodeClassMissing, CodeVolumeAmbiguous, CodeVolumeUnverified,
-		CodeVolumeMissing, CodeHomeUnknown, CodeHomeAmbiguous, CodeHomeNotReady, CodeHomeCordoned, CodeHomesDiffer,
-		CodeMemberNotFound, CodeNodeNotReported, CodeNodeUnknown, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
+		CodeVolumeMissing, CodeHomeUnknown, CodeHomeAmbiguous, CodeHomeOutOfService, CodeHomeNotReady, CodeHomeCordoned,
+		CodeHomeReplaced, CodeHomesDiffer, CodeHomeShared,
+		CodeMemberNotFound, CodeReportsUnchecked, CodeNodeNotReported, CodeNodeUnknown, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
 	} {
 		if !told[code] {
 			t.Errorf("no script in testdata shows reason %s", code)

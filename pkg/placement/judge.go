@@ -2,39 +2,64 @@ package placement
 
 import "slices"
 
-// ledger is what the published free space of each volume group still owes.
-type ledger map[pool]int64
-
-// pool is a volume group on a node. Both are named because the group of a
-// promise is unknown ("") until its node publishes.
-type pool struct{ node, vg string }
-
-// ledgerOf adds up the promises, except those to the claims in question: a
-// claim does not compete with itself.
-func ledgerOf(blank []Claim, f Facts) ledger {
-	owed := ledger{}
-	for _, p := range f.Promises {
-		own := slices.ContainsFunc(blank, func(c Claim) bool { return c.ClaimName == p.Claim })
-		if !own {
-			owed[pool{p.Node, p.VG}] += p.Bytes
+// Judge says whether the new volumes fit on a node. It is for verdicts that
+// allow, and costs the same however many nodes there are.
+func (v Verdict) Judge(r Room) Judgement {
+	if sibling, taken := v.taken[r.Node]; taken {
+		return Judgement{Reason: MemberOnNode(r.Node, sibling)}
+	}
+	var j Judgement
+	for i, c := range v.Blank {
+		p, offered := r.pool(c.Class)
+		if !offered {
+			return Judgement{Reason: noVolumeGroup(r.Node, c)}
+		}
+		// Claims of several classes may meet in one group and are added up there.
+		var need int64
+		first := true
+		for n, other := range v.Blank {
+			if q, offered := r.pool(other.Class); offered && q.VG == p.VG {
+				first = first && n >= i
+				if n <= i {
+					need += other.Bytes
+				}
+			}
+		}
+		free := v.available(r.Node, p)
+		if need > free {
+			return Judgement{Reason: noSpace(r.Node, c, need)}
+		}
+		j.FreeAfter -= c.Bytes
+		if first {
+			j.FreeAfter += free
+			j.Members += p.Members
 		}
 	}
-	return owed
+	j.Fits = true
+	return j
 }
 
-// judgeAll judges every node for the new volumes of a member that has no home.
-func judgeAll(m Member, blank []Claim, f Facts) map[string]Judgement {
-	taken := takenBy(m, f)
-	owed := ledgerOf(blank, f)
-	nodes := make(map[string]Judgement, len(f.Nodes))
-	for _, n := range f.Nodes {
-		if sibling, isTaken := taken[n.Name]; isTaken {
-			nodes[n.Name] = Judgement{Reason: memberOnNode(n, sibling)}
-			continue
+// available is what is free and not promised, except to the claims in question:
+// a claim does not compete with itself.
+func (v Verdict) available(node string, p Pool) int64 {
+	free := p.Free - p.Promised
+	for _, own := range v.own {
+		if own.Node == node && own.VG == p.VG {
+			free += own.Bytes
 		}
-		nodes[n.Name] = judgeRoom(n, blank, owed)
 	}
-	return nodes
+	return free
+}
+
+// promisesTo picks the promises to the claims.
+func promisesTo(claims []Claim, f Facts) []Promise {
+	var own []Promise
+	for _, p := range f.Promises {
+		if slices.ContainsFunc(claims, func(c Claim) bool { return c.ClaimName == p.Claim }) {
+			own = append(own, p)
+		}
+	}
+	return own
 }
 
 // takenBy maps each node to a sibling that has, or is about to have, a volume
@@ -43,38 +68,39 @@ func judgeAll(m Member, blank []Claim, f Facts) map[string]Judgement {
 func takenBy(m Member, f Facts) map[string]Member {
 	taken := map[string]Member{}
 	for _, v := range f.Volumes {
-		if m.sibling(v.Member) {
+		if m.Sibling(v.Member) {
 			for _, node := range v.Nodes {
 				taken[node] = v.Member
 			}
 		}
 	}
 	for _, p := range f.Promises {
-		if m.sibling(p.Member) {
+		if m.Sibling(p.Member) {
 			taken[p.Node] = p.Member
 		}
 	}
 	return taken
 }
 
-// judgeRoom asks whether all the claims together fit into the node's groups.
-func judgeRoom(n Node, blank []Claim, owed ledger) Judgement {
-	need := map[string]int64{}
-	free := map[string]int64{}
-	for _, c := range blank {
-		p, offered := n.Pools[c.Class]
-		if !offered {
-			return Judgement{Reason: noVolumeGroup(n, c)}
+// Scores ranks nodes that fit from 0 to 100. Free space comes first, in steps of
+// a tenth of the largest; among equals the node that fewer members share wins,
+// because their disks and network are what they compete for.
+func Scores(fitting []Judgement) []int64 {
+	var mostFree int64
+	var mostMembers int
+	for _, j := range fitting {
+		mostFree = max(mostFree, j.FreeAfter)
+		mostMembers = max(mostMembers, j.Members)
+	}
+	scores := make([]int64, len(fitting))
+	for i, j := range fitting {
+		if mostFree > 0 {
+			scores[i] = 10 * min(9, int64(float64(j.FreeAfter)/float64(mostFree)*10))
 		}
-		need[p.VG] += c.Bytes
-		free[p.VG] = p.Free - owed[pool{n.Name, p.VG}]
-		if need[p.VG] > free[p.VG] {
-			return Judgement{Reason: noSpace(n, c, need[p.VG])}
+		scores[i] += 10
+		if mostMembers > 0 {
+			scores[i] -= int64(10 * j.Members / mostMembers)
 		}
 	}
-	var after int64
-	for vg := range need {
-		after += free[vg] - need[vg]
-	}
-	return Judgement{Fits: true, FreeAfter: after}
+	return scores
 }

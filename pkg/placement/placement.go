@@ -6,11 +6,17 @@ import (
 	"time"
 )
 
-// StorageLabel with the value StorageNone on a node says that it holds no volume
-// group, so that nobody waits for it to report one.
 const (
+	// StorageLabel with the value StorageNone on a node says that it holds no
+	// volume group, so that nobody waits for it to report one.
 	StorageLabel = "berth.dev/storage"
 	StorageNone  = "none"
+	// ShareAnnotation on a claim names the pod of a sibling, such as db-0. With
+	// it somebody accepts that the two members live on one node and die with it.
+	ShareAnnotation = "berth.dev/share-node-with"
+	// OutOfServiceTaint is how an administrator tells Kubernetes that a machine
+	// is off and will not come back by itself.
+	OutOfServiceTaint = "node.kubernetes.io/out-of-service"
 )
 
 // ClaimName names a PersistentVolumeClaim. It is what a logical volume remembers
@@ -33,11 +39,14 @@ func (m Member) Known() bool { return m.StatefulSet != "" }
 
 // String returns namespace/pod name.
 func (m Member) String() string {
-	return fmt.Sprintf("%s/%s-%d", m.Namespace, m.StatefulSet, m.Ordinal)
+	return m.Namespace + "/" + m.pod()
 }
 
-// sibling says that m and other are different members of one cluster.
-func (m Member) sibling(other Member) bool {
+// pod is the name of the member's pod.
+func (m Member) pod() string { return fmt.Sprintf("%s-%d", m.StatefulSet, m.Ordinal) }
+
+// Sibling says that m and other are different members of one cluster.
+func (m Member) Sibling(other Member) bool {
 	return m.sameCluster(other) && m.Ordinal != other.Ordinal
 }
 
@@ -61,28 +70,44 @@ type Claim struct {
 	VolumeName string
 	// SelectedNode is the node on which the claim's volume is being made, if any.
 	SelectedNode string
+	// SharesWith is the pod of the sibling that the claim's member may live with,
+	// see ShareAnnotation.
+	SharesWith string
 }
 
-// Facts is what is known that matters to one Request.
+// Facts is what is known that matters to one Request. It does not grow with the
+// cluster: what single nodes offer to a new volume is asked node by node, see
+// Verdict.Judge.
 type Facts struct {
 	// Synced is false while the first list of any kind of object is missing.
 	Synced bool
-	// APIServer is the identity of the present API server. It is needed, and
-	// given, only when a claim of the request has no volume.
+	// APIServer is the identity of the API server to which the nodes have
+	// reported. Whoever acts on a verdict with new volumes has to make sure that
+	// it is still the same.
 	APIServer string
 	// Volumes are those of the request's claims and of its cluster.
 	Volumes []Volume
-	// Promises are the bytes of volumes that are being made anywhere.
+	// Promises are those to the request's claims and to its cluster.
 	Promises []Promise
-	// Nodes are all nodes when a claim of the request has no volume, otherwise
-	// those that the volumes name.
+	// Nodes are those that the volumes and the claims name.
 	Nodes []Node
+	// Silent are the nodes that have not reported, in order, and at most
+	// MostSilent of the SilentCount that there are.
+	Silent      []string
+	SilentCount int
+	// Unchecked says that reports have come which have not been compared with
+	// the API server yet, so that silent nodes may have reported after all.
+	Unchecked bool
 }
+
+// MostSilent is how many silent nodes a reader can use.
+const MostSilent = 5
 
 // Volume is a PersistentVolume of ours, and so a logical volume on some disk.
 type Volume struct {
 	Name   string // of the PersistentVolume
 	LV, VG string // UUIDs
+	Class  string
 	Claim  ClaimName
 	// ClaimUID is the claim that the volume is bound to. It is empty when the
 	// agent has verified the volume and keeps it for any claim of this name.
@@ -93,6 +118,9 @@ type Volume struct {
 	APIServer string
 	// Nodes carry the label of the volume's group: one, unless the disks moved.
 	Nodes []string
+	// Published says that some node publishes free space of the volume's group,
+	// and so has its disks.
+	Published bool
 }
 
 // boundTo says that the volume belongs to this very claim object.
@@ -106,30 +134,46 @@ func (v Volume) reserved() bool { return v.ClaimUID == "" }
 // Promise is room for a claim that the published free space still contains.
 type Promise struct {
 	Claim  ClaimName
-	Member Member // known only for members of the request's cluster
+	Member Member // the zero value when it is none of the request's cluster
 	Node   string
-	VG     string
+	VG     string // "" until the node publishes
 	Bytes  int64
 }
 
-// Node is a machine that may hold volumes.
+// Node is a machine that holds a volume or makes one.
 type Node struct {
 	Name     string
 	Ready    bool
 	Since    time.Time // of the present readiness; zero when it never reported
 	Cordoned bool
-	// Storageless is a node that somebody declared to hold no volume group.
-	Storageless bool
-	// Reported says that the node's agent has published all its volumes to the
-	// present API server.
-	Reported bool
-	Pools    map[string]Pool // by class
+	// OutOfService says that somebody has declared the machine dead, by the taint
+	// node.kubernetes.io/out-of-service.
+	OutOfService bool
+	Room         Room
+}
+
+// Room is what a node offers to new volumes.
+type Room struct {
+	Node  string
+	Pools []Pool // at most one a class
 }
 
 // Pool is the room that a node offers to a class.
 type Pool struct {
-	VG   string
-	Free int64 // bytes, as published
+	Class    string
+	VG       string
+	Free     int64 // bytes, as published
+	Promised int64 // bytes of Free that are promised to any claim
+	Members  int   // that have a volume in the group, or will
+}
+
+// pool returns what the node offers to a class.
+func (r Room) pool(class string) (Pool, bool) {
+	i := slices.IndexFunc(r.Pools, func(p Pool) bool { return p.Class == class })
+	if i < 0 {
+		return Pool{}, false
+	}
+	return r.Pools[i], true
 }
 
 // Action is what a Verdict tells the scheduler to do.
@@ -139,7 +183,7 @@ type Action string
 const (
 	Pin    Action = "pin"    // only Verdict.Node will do
 	Refuse Action = "refuse" // no node will do now, see Verdict.Reason
-	Allow  Action = "allow"  // see Verdict.Nodes
+	Allow  Action = "allow"  // each node as Verdict.Judge says
 )
 
 // Verdict is the answer to a Request.
@@ -147,19 +191,19 @@ type Verdict struct {
 	Action Action
 	Node   string
 	Reason Reason
-	Nodes  map[string]Judgement
 	// Blank are the claims that will get a new volume: what to promise.
 	Blank []Claim
-	// Neighbours are members of the same cluster with volumes on the pinned
-	// node. Data goes first, so they do not prevent the pin; somebody should know.
-	Neighbours []Member
+
+	taken map[string]Member // nodes with a volume of, or a promise to, a sibling
+	own   []Promise         // to the claims in Blank
 }
 
-// Judgement is what Decide thinks of one node for new volumes.
+// Judgement is what a Verdict says of one node for new volumes.
 type Judgement struct {
 	Fits      bool
 	Reason    Reason // when it does not fit
 	FreeAfter int64  // bytes that stay free, when it fits
+	Members   int    // that the volume groups have already, when it fits
 }
 
 func refuse(r Reason) Verdict { return Verdict{Action: Refuse, Reason: r} }

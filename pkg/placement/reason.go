@@ -19,10 +19,14 @@ const (
 	CodeVolumeMissing    Code = "VolumeMissing"
 	CodeHomeUnknown      Code = "HomeUnknown"
 	CodeHomeAmbiguous    Code = "HomeAmbiguous"
+	CodeHomeOutOfService Code = "HomeOutOfService"
 	CodeHomeNotReady     Code = "HomeNotReady"
 	CodeHomeCordoned     Code = "HomeCordoned"
+	CodeHomeReplaced     Code = "HomeReplaced"
 	CodeHomesDiffer      Code = "HomesDiffer"
+	CodeHomeShared       Code = "HomeShared"
 	CodeMemberNotFound   Code = "MemberNotFound"
+	CodeReportsUnchecked Code = "ReportsUnchecked"
 	CodeNodeNotReported  Code = "NodeNotReported"
 )
 
@@ -83,7 +87,7 @@ func volumeAmbiguous(c Claim, volumes []*Volume) *Reason {
 	}
 	return &Reason{
 		Code:    CodeVolumeAmbiguous,
-		Text:    fmt.Sprintf("claim %s has several volumes reserved for it: %s", c.ClaimName, list(names)),
+		Text:    fmt.Sprintf("claim %s has several volumes reserved for it: %s", c.ClaimName, list(names, len(names))),
 		Unblock: "all but the right one to lose their reservation (spec.claimRef)",
 		Claim:   c.ClaimName,
 	}
@@ -118,13 +122,22 @@ func provisionerGone(c Claim) *Reason {
 	}
 }
 
-func homeUnknown(v Volume) *Reason {
+func homeUnknown(v Volume, f Facts) *Reason {
 	return &Reason{
-		Code:    CodeHomeUnknown,
-		Text:    fmt.Sprintf("claim %s has its data in %s of volume group %s, which no node has now", v.Claim, v.describe(), v.VG),
+		Code: CodeHomeUnknown,
+		Text: fmt.Sprintf("claim %s has its data in %s of volume group %s, which no node has now%s",
+			v.Claim, v.describe(), v.VG, renamed(f)),
 		Unblock: "the machine with the disks of this volume group to join the cluster and run lvm-provisioner",
 		Claim:   v.Claim, Volume: v.Name,
 	}
+}
+
+// renamed names the nodes that may be the machine under another name.
+func renamed(f Facts) string {
+	if f.SilentCount == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; it may be a node that has not reported yet: %s", f.silent())
 }
 
 func homeAmbiguous(v Volume, nodes []Node) *Reason {
@@ -134,16 +147,30 @@ func homeAmbiguous(v Volume, nodes []Node) *Reason {
 	}
 	return &Reason{
 		Code:    CodeHomeAmbiguous,
-		Text:    fmt.Sprintf("claim %s has its data in %s of volume group %s, which nodes %s all claim to have", v.Claim, v.describe(), v.VG, list(names)),
+		Text:    fmt.Sprintf("claim %s has its data in %s of volume group %s, which nodes %s all claim to have", v.Claim, v.describe(), v.VG, list(names, len(names))),
 		Unblock: "the label of this volume group to be removed from the nodes without its disks",
 		Claim:   v.Claim, Volume: v.Name,
 	}
 }
 
-func homeNotReady(c Claim, v *Volume, n Node) *Reason {
+func homeOutOfService(c Claim, v *Volume, n Node) *Reason {
+	state := "Ready"
+	if !n.Ready {
+		state = "not Ready since " + since(n.Since)
+	}
+	return &Reason{
+		Code: CodeHomeOutOfService,
+		Text: fmt.Sprintf("%s node %s, which somebody has declared dead by the taint %s and which is %s",
+			tied(c, v), n.Name, OutOfServiceTaint, state),
+		Unblock: fmt.Sprintf("the machine, and then kubectl taint node %s %s-", n.Name, OutOfServiceTaint),
+		Claim:   c.ClaimName, Node: n.Name, Volume: nameOf(v),
+	}
+}
+
+func homeNotReady(c Claim, v *Volume, n Node, f Facts) *Reason {
 	return &Reason{
 		Code:    CodeHomeNotReady,
-		Text:    fmt.Sprintf("%s node %s, which is not Ready since %s", tied(c, v), n.Name, since(n.Since)),
+		Text:    fmt.Sprintf("%s node %s, which is not Ready since %s%s", tied(c, v), n.Name, since(n.Since), renamed(f)),
 		Unblock: "node " + n.Name + " to be Ready",
 		Claim:   c.ClaimName, Node: n.Name, Volume: nameOf(v),
 	}
@@ -155,6 +182,28 @@ func homeCordoned(c Claim, v *Volume, n Node) *Reason {
 		Text:    fmt.Sprintf("%s node %s, which is cordoned", tied(c, v), n.Name),
 		Unblock: "kubectl uncordon " + n.Name,
 		Claim:   c.ClaimName, Node: n.Name, Volume: nameOf(v),
+	}
+}
+
+func homeReplaced(v Volume, n Node, vg string) *Reason {
+	return &Reason{
+		Code: CodeHomeReplaced,
+		Text: fmt.Sprintf("claim %s has its data in %s of volume group %s, but node %s now has volume group %s in its place",
+			v.Claim, v.describe(), v.VG, n.Name, vg),
+		Unblock: fmt.Sprintf("the disks of volume group %s; the machine was replaced under its old name, or the group made anew", v.VG),
+		Claim:   v.Claim, Node: n.Name, Volume: v.Name,
+	}
+}
+
+func homeShared(r Request, node string, sibling Volume) *Reason {
+	c := r.Claims[0].ClaimName
+	return &Reason{
+		Code: CodeHomeShared,
+		Text: fmt.Sprintf("member %s has its data on node %s, and so has member %s in %s: both would die with this node",
+			r.Member, node, sibling.Member, sibling.describe()),
+		Unblock: fmt.Sprintf("one of the two volumes to be given up, or, to let both run there, kubectl annotate pvc -n %s %s %s=%s",
+			c.Namespace, c.Name, ShareAnnotation, sibling.Member.pod()),
+		Claim: c, Node: node, Volume: sibling.Name,
 	}
 }
 
@@ -177,13 +226,22 @@ func memberNotFound(m Member, c Claim, v Volume) *Reason {
 	}
 }
 
-func nodeNotReported(c Claim, nodes []string) *Reason {
+func reportsUnchecked(c Claim) *Reason {
+	return &Reason{
+		Code:    CodeReportsUnchecked,
+		Text:    fmt.Sprintf("before claim %s gets a blank volume, the reports of nodes are compared with the API server", c.ClaimName),
+		Unblock: "this comparison, which the scheduler has begun",
+		Claim:   c.ClaimName,
+	}
+}
+
+func nodeNotReported(c Claim, f Facts) *Reason {
 	return &Reason{
 		Code: CodeNodeNotReported,
 		Text: fmt.Sprintf("the data of claim %s may be on a node whose volumes are not known to this API server: %s",
-			c.ClaimName, list(nodes)),
+			c.ClaimName, f.silent()),
 		Unblock: "lvm-provisioner to report from there; a node that holds no volumes is labelled " + StorageLabel + "=" + StorageNone,
-		Claim:   c.ClaimName, Node: nodes[0],
+		Claim:   c.ClaimName, Node: f.Silent[0],
 	}
 }
 
@@ -195,30 +253,32 @@ func NodeUnknown(name string) Reason {
 	return Reason{Code: CodeNodeUnknown, Text: "node(s) have just joined", Unblock: "the next attempt", Node: name}
 }
 
-func memberOnNode(n Node, sibling Member) Reason {
+// MemberOnNode is the reason for a node that holds, or was promised, a volume of a
+// sibling.
+func MemberOnNode(node string, sibling Member) Reason {
 	return Reason{
 		Code:    CodeMemberOnNode,
 		Text:    fmt.Sprintf("node(s) hold a volume of member %s", sibling),
 		Unblock: "another node with a volume group",
-		Node:    n.Name,
+		Node:    node,
 	}
 }
 
-func noVolumeGroup(n Node, c Claim) Reason {
+func noVolumeGroup(node string, c Claim) Reason {
 	return Reason{
 		Code:    CodeNoVolumeGroup,
 		Text:    fmt.Sprintf("node(s) have no volume group for class %s", c.Class),
 		Unblock: "a volume group that lvm-provisioner serves for this class",
-		Claim:   c.ClaimName, Node: n.Name,
+		Claim:   c.ClaimName, Node: node,
 	}
 }
 
-func noSpace(n Node, c Claim, need int64) Reason {
+func noSpace(node string, c Claim, need int64) Reason {
 	return Reason{
 		Code:    CodeNoSpace,
 		Text:    fmt.Sprintf("node(s) have less than %d MiB free for class %s", (need+1<<20-1)>>20, c.Class),
 		Unblock: "room in the volume group",
-		Claim:   c.ClaimName, Node: n.Name,
+		Claim:   c.ClaimName, Node: node,
 	}
 }
 
@@ -249,11 +309,14 @@ func since(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// list names the first few and counts the rest.
-func list(names []string) string {
-	const most = 5
-	if len(names) <= most {
+// silent names the first few silent nodes and counts the rest.
+func (f Facts) silent() string { return list(f.Silent, f.SilentCount) }
+
+// list names the first few and counts the rest of all.
+func list(names []string, all int) string {
+	names = names[:min(len(names), MostSilent)]
+	if len(names) == all {
 		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	return fmt.Sprintf("%s and %d more", strings.Join(names, ", "), all-len(names))
 }

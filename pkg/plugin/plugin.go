@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
@@ -21,7 +22,17 @@ const Name = "VolumeHome"
 // VolumeHome has no PreBind on purpose: VolumeBinding writes what there is to
 // write, and one more PreBind would cost every pod a PATCH.
 type VolumeHome struct {
+	life      context.Context // ends with the scheduler
 	inventory *inventory.Inventory
+	handle    handle
+	waiting   waiting
+	asking    asking
+}
+
+// handle is what the plugin needs of the scheduler after its start.
+type handle interface {
+	Activate(logger klog.Logger, pods map[string]*corev1.Pod)
+	GetWaitingPod(uid types.UID) fwk.WaitingPod
 }
 
 var (
@@ -30,50 +41,50 @@ var (
 	_ fwk.PreScorePlugin    = &VolumeHome{}
 	_ fwk.ScorePlugin       = &VolumeHome{}
 	_ fwk.ReservePlugin     = &VolumeHome{}
+	_ fwk.PermitPlugin      = &VolumeHome{}
 	_ fwk.EnqueueExtensions = &VolumeHome{}
 	_ fwk.SignPlugin        = &VolumeHome{}
 )
 
 // New makes the plugin on the scheduler's own informers. Promises are kept in
 // one place, so only one profile of a scheduler may enable the plugin.
-func New(_ context.Context, _ runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+func New(ctx context.Context, _ runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
 	i, err := inventory.New(h.ClientSet(), h.SharedInformerFactory())
 	if err != nil {
 		return nil, fmt.Errorf("start %s for profile %s (one profile may enable it): %w", Name, h.ProfileName(), err)
 	}
-	return &VolumeHome{inventory: i}, nil
+	p := &VolumeHome{life: ctx, inventory: i, handle: h}
+	go i.Run(ctx, func() { p.wake(klog.FromContext(ctx)) })
+	return p, nil
 }
 
 // Name returns Name.
 func (p *VolumeHome) Name() string { return Name }
 
 // PreFilter pins the pod to the node with its data, refuses it with the reason,
-// or judges all nodes for Filter and Score.
+// or leaves the nodes to Filter.
 func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
-	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
 	request, reason := p.inventory.Request(pod)
+	if reason == nil && len(request.Claims) == 0 {
+		return nil, fwk.NewStatus(fwk.Skip)
+	}
+	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
 	if reason != nil {
 		return nil, refused(logger, *reason)
 	}
-	if len(request.Claims) == 0 {
-		return nil, fwk.NewStatus(fwk.Skip)
-	}
-	facts, err := p.inventory.Facts(ctx, request)
-	if err != nil {
-		return nil, fwk.AsStatus(err)
-	}
+	facts := p.inventory.Facts(request)
 	verdict := placement.Decide(request, facts)
-	state.Write(Name, &cycle{member: request.Member, verdict: verdict})
+	state.Write(Name, &cycle{member: request.Member, verdict: verdict, apiServer: facts.APIServer})
 	switch verdict.Action {
 	case placement.Pin:
-		if len(verdict.Neighbours) > 0 {
-			logger.Info("Pinned a member to a node that holds volumes of its siblings", "node", verdict.Node, "siblings", verdict.Neighbours)
-		}
 		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node)
 		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
 	case placement.Allow:
-		logger.V(4).Info("Judged nodes for a new volume", "member", request.Member, "nodes", len(verdict.Nodes))
+		logger.V(4).Info("Looks for a node for new volumes", "member", request.Member, "claims", len(verdict.Blank))
 		return nil, nil
+	}
+	if verdict.Reason.Code == placement.CodeReportsUnchecked {
+		p.wakeWhenChecked(logger, pod)
 	}
 	return nil, refused(logger, verdict.Reason)
 }
@@ -103,16 +114,16 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 		return fwk.AsStatus(err)
 	}
 	node := info.Node().Name
-	if c.verdict.Action == placement.Pin && c.verdict.Node == node {
-		return nil
-	}
-	judgement, known := c.verdict.Nodes[node]
-	switch {
-	case !known:
+	if c.verdict.Action == placement.Pin {
+		if c.verdict.Node == node {
+			return nil
+		}
 		return unresolvable(placement.NodeUnknown(node))
-	case !judgement.Fits:
-		klog.FromContext(ctx).V(5).Info("Dropped a node", "pod", klog.KObj(pod), "node", node, "reason", judgement.Reason)
-		return unresolvable(judgement.Reason)
+	}
+	j := c.verdict.Judge(p.inventory.Room(node))
+	if !j.Fits {
+		klog.FromContext(ctx).V(5).Info("Dropped a node", "pod", klog.KObj(pod), "node", node, "reason", j.Reason)
+		return unresolvable(j.Reason)
 	}
 	return nil
 }
@@ -120,16 +131,22 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 // Reserve promises the room on the chosen node, so that the next pod's verdict
 // counts it.
 func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
-	if c, err := read(state); err == nil && len(c.verdict.Blank) > 0 {
-		p.inventory.Promise(c.member, node, c.verdict.Blank)
-		klog.FromContext(ctx).V(2).Info("Promised room for new volumes", "pod", klog.KObj(pod), "node", node, "claims", len(c.verdict.Blank))
+	c, err := read(state)
+	if err != nil || len(c.verdict.Blank) == 0 {
+		return nil
 	}
+	logger := klog.FromContext(ctx)
+	if reason := p.inventory.Promise(c.member, node, c.verdict); reason != nil {
+		return refused(logger.WithValues("pod", klog.KObj(pod)), *reason)
+	}
+	logger.V(2).Info("Promised room for new volumes", "pod", klog.KObj(pod), "node", node, "claims", len(c.verdict.Blank))
 	return nil
 }
 
 // Unreserve takes the promise back.
-func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, _ *corev1.Pod, _ string) {
-	if c, err := read(state); err == nil {
+func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ string) {
+	if c, err := read(state); err == nil && len(c.verdict.Blank) > 0 {
+		p.asking.end(pod, c)
 		p.inventory.Release(c.verdict.Blank)
 	}
 }
@@ -149,6 +166,8 @@ func (p *VolumeHome) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 type cycle struct {
 	member  placement.Member
 	verdict placement.Verdict
+	// apiServer is the one that the verdict is good for.
+	apiServer string
 }
 
 // Clone returns the same value.

@@ -2,43 +2,53 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
+
+	"github.com/berth-dev/berth/pkg/placement"
 )
 
-// PreScore has nothing to score for a pod that is not ours or has one node only.
-func (p *VolumeHome) PreScore(_ context.Context, state fwk.CycleState, _ *corev1.Pod, _ []fwk.NodeInfo) *fwk.Status {
-	if c, err := read(state); err != nil || len(c.verdict.Nodes) == 0 {
+// scores are the scores of the nodes that are left, kept for Score.
+type scores map[string]int64
+
+const scoresKey = Name + "/scores"
+
+// Clone returns the same value, which nobody changes.
+func (s scores) Clone() fwk.StateData { return s }
+
+// PreScore ranks the nodes that are left for new volumes. There is nothing to
+// score for a pod that is not ours or has one node only.
+func (p *VolumeHome) PreScore(_ context.Context, state fwk.CycleState, _ *corev1.Pod, infos []fwk.NodeInfo) *fwk.Status {
+	c, err := read(state)
+	if err != nil || c.verdict.Action != placement.Allow {
 		return fwk.NewStatus(fwk.Skip)
 	}
+	judgements := make([]placement.Judgement, len(infos))
+	for i, info := range infos {
+		judgements[i] = c.verdict.Judge(p.inventory.Room(info.Node().Name))
+	}
+	ranked := make(scores, len(infos))
+	for i, score := range placement.Scores(judgements) {
+		ranked[infos[i].Node().Name] = score
+	}
+	state.Write(scoresKey, ranked)
 	return nil
 }
 
-// Score is the free space, in mebibytes, after the new volumes are made.
+// Score is the node's rank.
 func (p *VolumeHome) Score(_ context.Context, state fwk.CycleState, _ *corev1.Pod, info fwk.NodeInfo) (int64, *fwk.Status) {
-	c, err := read(state)
+	data, err := state.Read(scoresKey)
 	if err != nil {
-		return 0, fwk.AsStatus(err)
+		return 0, fwk.AsStatus(fmt.Errorf("read the scores of %s: %w", Name, err))
 	}
-	return c.verdict.Nodes[info.Node().Name].FreeAfter >> 20, nil
+	ranked, is := data.(scores)
+	if !is {
+		return 0, fwk.AsStatus(fmt.Errorf("read the scores of %s: they are a %T", Name, data))
+	}
+	return ranked[info.Node().Name], nil
 }
 
-// ScoreExtensions returns the plugin, which normalizes.
-func (p *VolumeHome) ScoreExtensions() fwk.ScoreExtensions { return p }
-
-// NormalizeScore gives the emptiest node the best score and the others their
-// share of it.
-func (p *VolumeHome) NormalizeScore(_ context.Context, _ fwk.CycleState, _ *corev1.Pod, scores fwk.NodeScoreList) *fwk.Status {
-	var most int64
-	for _, s := range scores {
-		most = max(most, s.Score)
-	}
-	if most == 0 {
-		return nil
-	}
-	for i := range scores {
-		scores[i].Score = int64(float64(scores[i].Score) / float64(most) * float64(fwk.MaxNodeScore))
-	}
-	return nil
-}
+// ScoreExtensions is nil: scores are from 0 to 100 as they are.
+func (p *VolumeHome) ScoreExtensions() fwk.ScoreExtensions { return nil }

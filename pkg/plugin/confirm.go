@@ -1,0 +1,140 @@
+package plugin
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	fwk "k8s.io/kube-scheduler/framework"
+)
+
+const (
+	// permitTimeout is longer than any question to the API server takes, so that
+	// a pod is told why it was rejected.
+	permitTimeout = 15 * time.Second
+	// retryDelay is how long a pod rests when the question failed.
+	retryDelay = time.Second
+)
+
+// Permit keeps a pod with new volumes from writing anything until the API server
+// itself has said that it is the one to which the nodes have reported. The
+// question is asked after the verdict and beside the scheduling cycle, so that no
+// other pod waits for its answer.
+func (p *VolumeHome) Permit(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ string) (*fwk.Status, time.Duration) {
+	c, err := read(state)
+	if err != nil || len(c.verdict.Blank) == 0 {
+		return nil, 0
+	}
+	p.asking.begin(pod, c)
+	go p.confirm(klog.FromContext(ctx), pod, c)
+	return fwk.NewStatus(fwk.Wait), permitTimeout
+}
+
+// confirm lets the pod go on, or sends it back to be decided anew.
+func (p *VolumeHome) confirm(logger klog.Logger, pod *corev1.Pod, c *cycle) {
+	err := p.inventory.Confirm(p.life, c.apiServer)
+	waiting := p.waitingPod(pod, c)
+	switch {
+	case waiting == nil: // it was rejected by somebody else
+	case err == nil:
+		p.asking.end(pod, c)
+		waiting.Allow(Name)
+	default:
+		p.asking.end(pod, c)
+		logger.Error(err, "Took a node back from a pod with new volumes", "pod", klog.KObj(pod), "retry", retryDelay)
+		waiting.Reject(Name, err.Error())
+		select {
+		case <-time.After(retryDelay):
+			p.handle.Activate(logger, map[string]*corev1.Pod{pod.Name: pod})
+		case <-p.life.Done():
+		}
+	}
+}
+
+// waitingPod returns the pod's entry, which the framework makes a moment after
+// Permit has returned and of which it tells nobody.
+func (p *VolumeHome) waitingPod(pod *corev1.Pod, c *cycle) fwk.WaitingPod {
+	for p.asking.still(pod, c) {
+		if w := p.handle.GetWaitingPod(pod.UID); w != nil {
+			return w
+		}
+		select {
+		case <-time.After(200 * time.Microsecond):
+		case <-p.life.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// asking are the pods for which the API server is being asked, each with the
+// cycle that asked: an answer is good for no later one.
+type asking struct {
+	mu     sync.Mutex
+	cycles map[types.UID]*cycle
+}
+
+func (a *asking) begin(pod *corev1.Pod, c *cycle) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cycles == nil {
+		a.cycles = map[types.UID]*cycle{}
+	}
+	a.cycles[pod.UID] = c
+}
+
+func (a *asking) still(pod *corev1.Pod, c *cycle) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cycles[pod.UID] == c
+}
+
+func (a *asking) end(pod *corev1.Pod, c *cycle) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cycles[pod.UID] == c {
+		delete(a.cycles, pod.UID)
+	}
+}
+
+// waiting are pods that wait for reports to be compared with the API server, of
+// which no event tells.
+type waiting struct {
+	mu   sync.Mutex
+	pods map[string]*corev1.Pod
+}
+
+func (w *waiting) add(pod *corev1.Pod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pods == nil {
+		w.pods = map[string]*corev1.Pod{}
+	}
+	w.pods[klog.KObj(pod).String()] = pod
+}
+
+func (w *waiting) take() map[string]*corev1.Pod {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	pods := w.pods
+	w.pods = nil
+	return pods
+}
+
+// wakeWhenChecked has the pod decided anew when all reports are compared. The
+// scheduler remembers a wake-up of a pod that is still being decided on.
+func (p *VolumeHome) wakeWhenChecked(logger klog.Logger, pod *corev1.Pod) {
+	p.waiting.add(pod)
+	if !p.inventory.Unchecked() {
+		p.wake(logger)
+	}
+}
+
+func (p *VolumeHome) wake(logger klog.Logger) {
+	if pods := p.waiting.take(); len(pods) > 0 {
+		p.handle.Activate(logger, pods)
+	}
+}
