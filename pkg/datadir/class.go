@@ -26,6 +26,7 @@ func (c Class) KeepsPosition() bool { return c == Clean || c == Crashed }
 const (
 	FromGrastate = "grastate.dat"
 	FromRecovery = "wsrep-recover"
+	FromFiles    = "files" // read without the server: a lower bound
 	FromLineage  = "lineage"
 	FromNowhere  = "none"
 )
@@ -56,19 +57,11 @@ func (e Evidence) Decided(owner Owner) bool {
 func (e Evidence) NeedsRecovery() bool { return !e.Grastate.IsReal() || len(e.Traces) > 0 }
 
 // Assess classifies a volume. Recovery may be nil when the evidence is decided,
-// when a finding is fatal, or when none is needed; findings are those of
-// CheckFiles and CheckTablespaces.
-func (e Evidence) Assess(owner Owner, recovery *Recovery, findings []Finding) Assessment {
+// when a finding is fatal, or when none is needed. Native is the position that
+// was read without the server and without writing, Undefined when it could not
+// be; findings are those of the check of the files.
+func (e Evidence) Assess(owner Owner, native Position, recovery *Recovery, findings []Finding) Assessment {
 	a := Assessment{Position: Undefined, Source: FromNowhere, Findings: findings}
-	corrupt := func(more ...Finding) Assessment {
-		a.Class, a.Findings = Corrupt, append(a.Findings, more...)
-		// The position says what would be missed without this volume.
-		a.Position, a.Source = e.Grastate.Position, FromGrastate
-		if recovery != nil && recovery.Position.IsReal() {
-			a.Position, a.Source = recovery.Position, FromRecovery
-		}
-		return a
-	}
 	switch {
 	case e.isForeign(owner):
 		a.Class = Foreign
@@ -78,46 +71,42 @@ func (e Evidence) Assess(owner Owner, recovery *Recovery, findings []Finding) As
 			Found:    fmt.Sprintf("member %d of %s/%s", e.Lineage.Ordinal, e.Lineage.Namespace, e.Lineage.Cluster),
 			Do:       "bind the claim to the member's own volume; this one is left as it is",
 		})
-		return a
 	case e.isEmpty():
 		a.Class = Empty
-		return a
 	case e.isTransferVictim():
 		a.Class = SSTVictim
-		return a
 	case anyFatal(findings):
-		return corrupt()
+		e.condemn(&a, native, recovery)
 	case !e.NeedsRecovery():
 		a.Class, a.Position, a.Source = Clean, e.Grastate.Position, FromGrastate
-		return a
-	}
-
-	switch {
-	case recovery.Heuristic:
-		a.Class, a.Position, a.Source = Tainted, recovery.Position, FromRecovery
-		return a
-	case recovery.Prepared:
-		return corrupt(Finding{Fatal: true, File: "ibdata1", Expected: "no prepared transactions after recovery",
-			Found: "prepared transactions whose outcome the server does not know",
-			Do:    "let this member join by a full transfer from another one, or resolve them by hand with --tc-heuristic-recover"})
+		e.compare(&a, native, recovery)
+	case recovery.Heuristic, recovery.Prepared:
+		e.taint(&a, native, recovery)
 	case !recovery.Found:
-		return corrupt(Finding{Fatal: true, File: "ibdata1", Expected: "a position from --wsrep-recover",
-			Found: "none" + firstOf(recovery.Errors), Do: "see the recovery log above; keep the volume and rebuild this member from another one"})
+		e.condemn(&a, native, recovery, Finding{Fatal: true, File: "ibdata1", Expected: "a position from --wsrep-recover",
+			Found: "none" + firstOf(recovery.Errors), Do: "see the recovery log above; " + rebuildFromPeer})
 	case len(recovery.Errors) > 0:
-		return corrupt(Finding{Fatal: true, File: "ibdata1", Expected: "recovery without errors of the storage engine",
-			Found: recovery.Errors[0], Do: "keep the volume and rebuild this member from another one"})
+		e.condemn(&a, native, recovery, Finding{Fatal: true, File: "ibdata1", Expected: "recovery without signs of damage",
+			Found: recovery.Errors[0], Do: rebuildFromPeer})
+	default:
+		e.place(&a, recovery.Position)
+		e.compare(&a, native, recovery)
 	}
+	return a
+}
 
-	saved, found := e.Grastate.Position, recovery.Position
+// place classifies by the position that the server's own recovery gave.
+func (e Evidence) place(a *Assessment, found Position) {
+	saved := e.Grastate.Position
 	switch {
 	case saved.KnowsHistory() && found.UUID == saved.UUID && found.IsReal():
 		a.Class, a.Position, a.Source = Crashed, found, FromRecovery
-	case saved.KnowsHistory() && !found.KnowsHistory() && e.Lineage != nil && e.Lineage.Begin == (Position{saved.UUID, 0}):
+	case saved.KnowsHistory() && !found.KnowsHistory() && e.Lineage != nil && e.Lineage.Newest().Begin == (Position{saved.UUID, 0}):
 		// The storage engine has no position because nothing was committed since the
 		// epoch began at 0: the power went in the first seconds of a first install.
-		a.Class, a.Position, a.Source = Crashed, e.Lineage.Begin, FromLineage
+		a.Class, a.Position, a.Source = Crashed, Position{saved.UUID, 0}, FromLineage
 	case saved.KnowsHistory():
-		return corrupt(Finding{Fatal: true, File: "grastate.dat", Expected: "the uuid of the storage engine, " + found.UUID,
+		e.condemn(a, Undefined, &Recovery{Position: found}, Finding{Fatal: true, File: "grastate.dat", Expected: "the uuid of the storage engine, " + found.UUID,
 			Found: saved.UUID, Do: "find out which history this volume belongs to; keep it as it is until then"})
 	case found.IsReal():
 		a.Class, a.Position, a.Source = UnsafeDDL, found, FromRecovery
@@ -127,7 +116,50 @@ func (e Evidence) Assess(owner Owner, recovery *Recovery, findings []Finding) As
 			Found: "data that was never part of a cluster",
 			Do:    "import it through a running cluster, or empty the volume so that the member joins by a full transfer"})
 	}
-	return a
+}
+
+// compare sees that the position is not lower than what was read from the same
+// files without the server: recovery can only go on from there.
+func (e Evidence) compare(a *Assessment, native Position, recovery *Recovery) {
+	if !native.IsReal() || !a.Position.IsReal() || (native.UUID == a.Position.UUID && native.Seqno <= a.Position.Seqno) {
+		return
+	}
+	e.condemn(a, native, recovery, Finding{Fatal: true, File: "ibdata1", Expected: "a position of at least " + native.String() + ", which rollback segments and redo log hold",
+		Found: a.Position.String() + " from " + a.Source, Do: "the server or grastate.dat is behind its own files; " + rebuildFromPeer})
+}
+
+// taint classifies data that is not, or cannot be made, what the cluster agreed on.
+func (e Evidence) taint(a *Assessment, native Position, recovery *Recovery) {
+	a.Class = Tainted
+	switch {
+	case recovery.Position.IsReal():
+		a.Position, a.Source = recovery.Position, FromRecovery
+	case native.IsReal():
+		a.Position, a.Source = native, FromFiles
+	}
+	if recovery.Heuristic {
+		a.Findings = append(a.Findings, Finding{File: "ibdata1", Expected: "transactions that ended as the cluster decided",
+			Found: "prepared transactions that the server ended by guess (--tc-heuristic-recover)",
+			Do:    "let this member take a full copy: move its data directory aside once the others are Synced"})
+		return
+	}
+	a.Findings = append(a.Findings, Finding{File: "ibdata1", Expected: "no prepared transactions after recovery",
+		Found: "prepared (XA) transactions whose outcome the server does not know",
+		Do: "once the others are Synced, move this data directory aside so that the member takes a full copy. " +
+			"If it is the only copy: save the volume, run the server once with --tc-heuristic-recover=ROLLBACK (or COMMIT, if the transaction's coordinator says so), and name this member in an override"})
+}
+
+// condemn makes the volume CORRUPT. The position says what would be missed
+// without it.
+func (e Evidence) condemn(a *Assessment, native Position, recovery *Recovery, more ...Finding) {
+	a.Class, a.Findings = Corrupt, append(a.Findings, more...)
+	a.Position, a.Source = e.Grastate.Position, FromGrastate
+	switch {
+	case recovery != nil && recovery.Position.IsReal() && recovery.Position.Seqno >= native.Seqno:
+		a.Position, a.Source = recovery.Position, FromRecovery
+	case native.IsReal() && native.Seqno > a.Position.Seqno:
+		a.Position, a.Source = native, FromFiles
+	}
 }
 
 func (e Evidence) isForeign(o Owner) bool {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -32,7 +33,7 @@ func (c Cache) Covers(p Position) bool {
 // Layout of galera.cache (gcache/src/gcache_rb_store.cpp, gcache_bh.hpp): a text
 // preamble, 32 words of header, then buffers one behind the other, each with a
 // packed little-endian header {int64 seqno, uint64 context, uint32 size with
-// header, uint16 flags, int8 store, int8 type}. A header of zeros ends them.
+// header, uint16 flags, int8 store, int8 type}; the next begins at a multiple of 8 bytes. A header of zeros ends them.
 const (
 	cachePreamble = 1024
 	cacheBuffers  = cachePreamble + 32*8
@@ -68,13 +69,18 @@ func parseCache(r io.Reader) (Cache, error) {
 	if _, err := io.ReadFull(in, head); err != nil {
 		return Cache{}, ignoreEnd(err)
 	}
-	uuid := cacheHistory(head[:cachePreamble])
-	if uuid == "" {
+	p := parsePreamble(head[:cachePreamble])
+	switch {
+	case p.uuid == "":
 		return Cache{}, nil
+	case p.synced && p.first > 0 && p.last >= p.first:
+		return Cache{UUID: p.uuid, First: p.first, Last: p.last}, nil
+	case p.encrypted:
+		return Cache{UUID: p.uuid}, nil
 	}
 	seqnos, err := cacheSeqnos(in)
 	if err != nil || len(seqnos) == 0 {
-		return Cache{}, err
+		return Cache{UUID: p.uuid}, err
 	}
 	// Buffers are in the order in which they were allocated, which is nearly but
 	// not always that of their seqnos.
@@ -84,17 +90,51 @@ func parseCache(r io.Reader) (Cache, error) {
 	for first > 0 && seqnos[first]-seqnos[first-1] <= 1 {
 		first--
 	}
-	return Cache{UUID: uuid, First: seqnos[first], Last: seqnos[last]}, nil
+	return Cache{UUID: p.uuid, First: seqnos[first], Last: seqnos[last]}, nil
 }
 
-func cacheHistory(preamble []byte) string {
-	text, _, _ := bytes.Cut(preamble, []byte{0})
+// preamble is the text at the beginning of galera.cache.
+type preamble struct {
+	uuid string
+	// first and last are there only after a clean close, together with synced; a
+	// running server takes them away.
+	first, last int64
+	synced      bool
+	// encrypted: the buffers cannot be read here (Percona XtraDB Cluster 8).
+	encrypted bool
+}
+
+func parsePreamble(content []byte) preamble {
+	var p preamble
+	text, _, _ := bytes.Cut(content, []byte{0})
 	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(line, "GID:"); found && uuidPattern.MatchString(strings.TrimSpace(value)) {
-			return strings.TrimSpace(value)
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch strings.TrimSpace(key) {
+		case "GID":
+			if uuidPattern.MatchString(value) && value != ZeroUUID {
+				p.uuid = value
+			}
+		case "seqno_min":
+			p.first = number(value)
+		case "seqno_max":
+			p.last = number(value)
+		case "synced":
+			p.synced = value == "1"
+		case "enc_encrypted":
+			p.encrypted = value != "0"
 		}
 	}
-	return ""
+	return p
+}
+
+// number is 0 for what is none.
+func number(s string) int64 {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func cacheSeqnos(in *bufio.Reader) ([]int64, error) {
@@ -110,7 +150,7 @@ func cacheSeqnos(in *bufio.Reader) ([]int64, error) {
 		if seqno < -1 || size < bufferHeader || flags > maxFlags || store != bufferInRing {
 			return seqnos, nil
 		}
-		if _, err := in.Discard(int(size) - bufferHeader); err != nil {
+		if _, err := in.Discard((int(size)+7)&^7 - bufferHeader); err != nil {
 			return seqnos, ignoreEnd(err)
 		}
 		if seqno > 0 {

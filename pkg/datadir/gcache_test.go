@@ -22,6 +22,13 @@ func cacheFile(seqnos ...int64) []byte {
 	return append(file, make([]byte, 4096)...)
 }
 
+// preambleFile is a cache of which only the text is of interest.
+func preambleFile(lines string) []byte {
+	file := make([]byte, cacheBuffers)
+	copy(file, "Version: 2\nGID: "+cacheUUID+"\n"+lines)
+	return file
+}
+
 func TestParseCache(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -30,7 +37,12 @@ func TestParseCache(t *testing.T) {
 	}{
 		{"missing or empty", nil, Cache{}},
 		{"no history", make([]byte, 8192), Cache{}},
-		{"no buffers", cacheFile(), Cache{}},
+		{"no buffers", cacheFile(), Cache{UUID: cacheUUID}},
+		{"closed in order", preambleFile("seqno_max: 90\nseqno_min: 7\noffset: 1280\nsynced: 1\n"), Cache{cacheUUID, 7, 90}},
+		{"range without a clean close", preambleFile("seqno_max: 90\nseqno_min: 7\nsynced: 0\n"), Cache{UUID: cacheUUID}},
+		{"impossible range", preambleFile("seqno_max: 7\nseqno_min: 90\nsynced: 1\n"), Cache{UUID: cacheUUID}},
+		{"no number", preambleFile("seqno_max: many\nseqno_min: \nsynced: 1\n"), Cache{UUID: cacheUUID}},
+		{"encrypted", append(preambleFile("enc_version: 1\nenc_encrypted: 1\nsynced: 0\n"), cacheFile(3, 4)[cacheBuffers:]...), Cache{UUID: cacheUUID}},
 		{"contiguous", cacheFile(3, 4, 5), Cache{cacheUUID, 3, 5}},
 		{"discarded and unordered", cacheFile(-1, 7, 9, 8, -1, 10), Cache{cacheUUID, 7, 10}},
 		{"gap", cacheFile(3, 4, 7, 8), Cache{cacheUUID, 7, 8}},
@@ -64,6 +76,7 @@ func TestCacheCovers(t *testing.T) {
 
 func FuzzParseCache(f *testing.F) {
 	f.Add(cacheFile(3, 4, 5))
+	f.Add(preambleFile("seqno_max: 90\nseqno_min: 7\nsynced: 1\n"))
 	f.Add([]byte("GID: x"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		c, err := parseCache(bytes.NewReader(content))

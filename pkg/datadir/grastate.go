@@ -95,18 +95,18 @@ func ParseGrastate(content []byte) (Grastate, error) {
 	return g, nil
 }
 
-// ReadGrastate reads DIR/grastate.dat. Only a file that cannot be read is an
-// error; one with strange content is a Grastate in state malformed.
-func ReadGrastate(dir string) (Grastate, error) {
+// ReadGrastate reads DIR/grastate.dat. Strange content is a Grastate in state
+// malformed and says why; only a file that cannot be read is an error.
+func ReadGrastate(dir string) (g Grastate, malformed, err error) {
 	content, err := os.ReadFile(filepath.Join(dir, "grastate.dat"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return Grastate{State: GrastateMissing, Position: Undefined, SafeToBootstrap: true}, nil
+		return Grastate{State: GrastateMissing, Position: Undefined, SafeToBootstrap: true}, nil, nil
 	}
 	if err != nil {
-		return Grastate{}, fmt.Errorf("read grastate.dat: %w", err)
+		return Grastate{}, nil, fmt.Errorf("read grastate.dat: %w", err)
 	}
-	g, _ := ParseGrastate(content)
-	return g, nil
+	g, malformed = ParseGrastate(content)
+	return g, malformed, nil
 }
 
 // WriteGrastate replaces DIR/grastate.dat durably by a complete one. Without

@@ -60,18 +60,19 @@ func ParseGvwstate(content []byte) (View, error) {
 	return v, nil
 }
 
-// ReadGvwstate reads DIR/gvwstate.dat; nil when there is none or it holds no view.
-func ReadGvwstate(dir string) (*View, error) {
+// ReadGvwstate reads DIR/gvwstate.dat; nil when there is none, or one that holds
+// no view, and why.
+func ReadGvwstate(dir string) (v *View, malformed, err error) {
 	content, err := os.ReadFile(filepath.Join(dir, "gvwstate.dat"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read gvwstate.dat: %w", err)
+		return nil, nil, fmt.Errorf("read gvwstate.dat: %w", err)
 	}
-	v, err := ParseGvwstate(content)
-	if err != nil {
-		return nil, nil
+	view, malformed := ParseGvwstate(content)
+	if malformed != nil {
+		return nil, malformed, nil
 	}
-	return &v, nil
+	return &view, nil, nil
 }

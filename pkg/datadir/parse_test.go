@@ -1,6 +1,8 @@
 package datadir
 
 import (
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,9 +57,9 @@ func TestWriteGrastateIsReadBack(t *testing.T) {
 	if err := WriteGrastate(dir, Position{uuidA, 7}, true); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadGrastate(dir)
-	if diff := cmp.Diff(Grastate{GrastatePresent, Position{uuidA, 7}, true}, got); diff != "" || err != nil {
-		t.Errorf("%v\n%s", err, diff)
+	got, malformed, err := ReadGrastate(dir)
+	if diff := cmp.Diff(Grastate{GrastatePresent, Position{uuidA, 7}, true}, got); diff != "" || malformed != nil || err != nil {
+		t.Errorf("%v %v\n%s", malformed, err, diff)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
@@ -81,6 +83,8 @@ func TestParseGvwstate(t *testing.T) {
 
 func TestParseRecovery(t *testing.T) {
 	found := func(uuid string, seqno int64) Recovery { return Recovery{Found: true, Position: Position{uuid, seqno}} }
+	damaged := func(line string) Recovery { return Recovery{Position: Undefined, Errors: []string{line}} }
+	disturbed := func(line string) Recovery { return Recovery{Position: Undefined, Environment: line} }
 	for _, test := range []struct {
 		name, log string
 		want      Recovery
@@ -95,11 +99,31 @@ func TestParseRecovery(t *testing.T) {
 		{"wsrep is off", "[Note] WSREP: disabled, skipping position recovery\n", Recovery{Position: Undefined}},
 		{"nothing", "", Recovery{Position: Undefined}},
 		{"cut uuid", "Recovered position: b7d1a365-e6e4:7\n", Recovery{Position: Undefined}},
+		{"MariaDB 10.4, no colour in the end", "\x1b[33m2026-01-01 1:02:03 0 [Note] WSREP: Recovered position: " + uuidA + ":7\x1b[0m\r\n", found(uuidA, 7)},
+		{"PXC 8.4", "2026-10-06T01:44:30.673582Z 0 [Note] [MY-000000] [WSREP] Recovered position: " + uuidA + ":603\n", found(uuidA, 603)},
+		{"MySQL's JSON log", `{"prio":3,"subsystem":"WSREP","msg":"Recovered position: ` + uuidA + `:5"}`, found(uuidA, 5)},
+		{"upper case, tab", "wsrep: recovered POSITION:\t" + strings.ToUpper(uuidA) + ":5", found(uuidA, 5)},
+		{"invalid UTF-8 around", "\xff\xfe Recovered position: " + uuidA + ":5\xc3\n\x80\n", found(uuidA, 5)},
+		{"highest seqno", "Recovered position: " + uuidA + ":9223372036854775807\n", found(uuidA, math.MaxInt64)},
+		{"seqno too large", "Recovered position: " + uuidA + ":9223372036854775808\n", Recovery{Position: Undefined}},
+		{"seqno below -1", "Recovered position: " + uuidA + ":-2\n", Recovery{Position: Undefined}},
+		{"given at startup", "WSREP: Position " + uuidA + ":5 given at startup, skipping position recovery\n", Recovery{Position: Undefined}},
 		{"heuristic", "[Note] Heuristic crash recovery mode\n", Recovery{Position: Undefined, Heuristic: true}},
-		{"prepared", "[ERROR] Found 1 prepared transactions! It means that server was not shut down properly", Recovery{Position: Undefined, Prepared: true}},
-		{"engine error", "[ERROR] InnoDB: Unable to apply log to corrupted page 200\n", Recovery{Position: Undefined, Errors: []string{"[ERROR] InnoDB: Unable to apply log to corrupted page 200"}}},
-		{"locked", "[ERROR] InnoDB: Unable to lock ./ibdata1 error: 11\n", Recovery{Position: Undefined, Environment: "[ERROR] InnoDB: Unable to lock ./ibdata1 error: 11"}},
-		{"no space", "[ERROR] x: Error writing file './tc.log' (Errcode: 28 \"No space left on device\")", Recovery{Position: Undefined, Environment: "[ERROR] x: Error writing file './tc.log' (Errcode: 28 \"No space left on device\")"}},
+		{"prepared", "[ERROR] Found 1 prepared transactions! It means that server was not shut down properly last time and critical recovery information was manually deleted after a crash. You have to start server with --tc-heuristic-recover switch to commit or rollback pending transactions.", Recovery{Position: Undefined, Prepared: true}},
+		{"prepared, MySQL", "[ERROR] [MY-010107] [Server] Found 2 prepared transactions! It means that mysqld was not shut down properly", Recovery{Position: Undefined, Prepared: true}},
+		{"prepared by the cluster", "[Note] InnoDB: Found 3 prepared transaction(s) in InnoDB\n", Recovery{Position: Undefined}},
+		{"engine error", "[ERROR] InnoDB: Unable to apply log to corrupted page 200\n", damaged("[ERROR] InnoDB: Unable to apply log to corrupted page 200")},
+		{"engine error, MySQL", "0 [ERROR] [MY-012592] [InnoDB] Operating system error number 5\n", damaged("0 [ERROR] [MY-012592] [InnoDB] Operating system error number 5")},
+		{"a table that is gone", "[Warning] InnoDB: Ignoring tablespace for d.t because it could not be opened.\n", damaged("[Warning] InnoDB: Ignoring tablespace for d.t because it could not be opened.")},
+		{"log from an older copy", "[Warning] InnoDB: Page [page id: space=0, page number=5] log sequence number 99 is in the future! Current system log sequence number 7.", damaged("[Warning] InnoDB: Page [page id: space=0, page number=5] log sequence number 99 is in the future! Current system log sequence number 7.")},
+		{"assertion", "InnoDB: Assertion failure in file log0recv.cc line 1\n", damaged("InnoDB: Assertion failure in file log0recv.cc line 1")},
+		{"torn page, repaired", "[Note] InnoDB: Recovered page [page id: space=5, page number=3] to './d/t.ibd' from the doublewrite buffer.\n", Recovery{Position: Undefined}},
+		{"leftover of an ALTER", "[Warning] InnoDB: Ignoring tablespace for d.#sql-alter-1-2 because it could not be opened.\n", Recovery{Position: Undefined}},
+		{"discarded tablespace", "[Warning] InnoDB: Ignoring tablespace for d.t because the DISCARD flag is set\n", Recovery{Position: Undefined}},
+		{"locked", "[ERROR] InnoDB: Unable to lock ./ibdata1 error: 11\n", disturbed("[ERROR] InnoDB: Unable to lock ./ibdata1 error: 11")},
+		{"no space", "[ERROR] x: Error writing file './tc.log' (Errcode: 28 \"No space left on device\")", disturbed("[ERROR] x: Error writing file './tc.log' (Errcode: 28 \"No space left on device\")")},
+		{"read-only mount", "[ERROR] mariadbd: Can't create/write to file './ddl_recovery.log' (Errcode: 30 \"Read-only file system\")", disturbed("[ERROR] mariadbd: Can't create/write to file './ddl_recovery.log' (Errcode: 30 \"Read-only file system\")")},
+		{"as root", "[ERROR] Please consult the MariaDB Documentation to find out how to run mariadbd as root!", disturbed("[ERROR] Please consult the MariaDB Documentation to find out how to run mariadbd as root!")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, ParseRecovery(test.log)); diff != "" {
@@ -111,7 +135,7 @@ func TestParseRecovery(t *testing.T) {
 
 func TestParseLineage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lineage.json")
-	want := Lineage{Version: 1, Namespace: "n", Cluster: "c", Ordinal: 2, Attempt: 3, Begin: Position{uuidA, 9}, FullTransfer: true}
+	want := Lineage{Version: 1, Namespace: "n", Cluster: "c", Ordinal: 2, Epochs: []Epoch{{"a", 2, Position{uuidA, 0}}, {"b", 3, Position{uuidA, 9}}}, FullTransfer: true}
 	if err := WriteLineage(path, want); err != nil {
 		t.Fatal(err)
 	}
@@ -122,12 +146,65 @@ func TestParseLineage(t *testing.T) {
 	if got, err := ReadLineage(path + ".missing"); got != nil || err != nil {
 		t.Errorf("a missing lineage is %v, %v", got, err)
 	}
+	epoch := func(attempt string) string {
+		return `{"id":"x","attempt":` + attempt + `,"begin":{"uuid":"` + uuidA + `","seqno":1}}`
+	}
 	for name, content := range map[string]string{
 		"empty": "", "cut": `{"version": 1, "name`, "newer": `{"version": 2}`, "unknown field": `{"version": 1, "x": 1}`,
-		"no attempt": `{"version":1,"namespace":"n","cluster":"c","ordinal":0,"begin":{"uuid":"` + uuidA + `","seqno":1}}`,
+		"no epoch":        `{"version":1,"namespace":"n","cluster":"c","ordinal":0,"epochs":[]}`,
+		"no attempt":      `{"version":1,"namespace":"n","cluster":"c","ordinal":0,"epochs":[` + epoch("0") + `]}`,
+		"attempts shrink": `{"version":1,"namespace":"n","cluster":"c","ordinal":0,"epochs":[` + epoch("5") + "," + epoch("4") + `]}`,
+		"twice":           `{"version":1,"namespace":"n","cluster":"c","ordinal":0,"epochs":[` + epoch("5") + `]}{}`,
 	} {
 		if _, err := ParseLineage([]byte(content)); err == nil {
 			t.Errorf("%s: expected an error, for it may be the only proof of data", name)
+		}
+	}
+}
+
+func TestEpochs(t *testing.T) {
+	e := func(id string) Epoch { return Epoch{ID: id} }
+	a := []Epoch{e("1"), e("2")}
+	ahead := Descend(a, e("3"))
+	sibling := Descend(a, e("other 3"))
+	for _, test := range []struct {
+		name string
+		a, b []Epoch
+		want bool
+	}{
+		{"same", a, a, true}, {"one behind", a, ahead, true}, {"one ahead", ahead, a, true},
+		{"siblings", ahead, sibling, false}, {"no lineage", nil, a, true}, {"strangers", a, []Epoch{e("9")}, false},
+	} {
+		if got := Related(test.a, test.b); got != test.want {
+			t.Errorf("%s: related %v", test.name, got)
+		}
+	}
+	if again := Descend(ahead, e("3")); len(again) != 3 {
+		t.Errorf("%d epochs after joining the same one again, expected 3", len(again))
+	}
+	long := a
+	for i := range 40 {
+		long = Descend(long, e(fmt.Sprint("n", i)))
+	}
+	if len(long) != keptEpochs || long[keptEpochs-1].ID != "n39" || len(a) != 2 {
+		t.Errorf("%d epochs kept, the newest %v", len(long), long[len(long)-1])
+	}
+}
+
+func TestMemoryThatMakesNoSense(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "committed.json")
+	if err := WriteCommitted(path, Position{uuidA, 7}); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := ReadCommitted(path); err != nil || p == nil || *p != (Position{uuidA, 7}) {
+		t.Errorf("%v, %v", p, err)
+	}
+	for name, content := range map[string]string{"empty": "", "cut": `{"uuid":`, "no uuid": `{"seqno":4}`, "undefined": `{"uuid":"` + uuidA + `","seqno":-1}`} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if p, err := ReadCommitted(path); p != nil || err != nil {
+			t.Errorf("%s: %v, %v; what helps and proves nothing must stop nobody", name, p, err)
 		}
 	}
 }
@@ -170,28 +247,20 @@ func FuzzParseRecovery(f *testing.F) {
 }
 
 func FuzzParseLineage(f *testing.F) {
-	f.Add([]byte(`{"version":1,"namespace":"n","cluster":"c","ordinal":0,"attempt":1,"begin":{"uuid":"` + uuidA + `","seqno":1}}`))
+	f.Add([]byte(`{"version":1,"namespace":"n","cluster":"c","ordinal":0,"epochs":[{"id":"x","attempt":1,"begin":{"uuid":"` + uuidA + `","seqno":1}}]}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if l, err := ParseLineage(content); err == nil && (l.Cluster == "" || l.Attempt < 1) {
+		if l, err := ParseLineage(content); err == nil && (l.Cluster == "" || l.Newest().Attempt < 1) {
 			t.Errorf("accepted %+v", l)
-		}
-	})
-}
-
-func FuzzCheckFirstPage(f *testing.F) {
-	f.Add(make([]byte, fspHeaderEnd), int64(16384))
-	f.Fuzz(func(t *testing.T, header []byte, size int64) {
-		if expected, found := checkFirstPage(header, size); (expected == "") != (found == "") {
-			t.Errorf("expected %q, found %q", expected, found)
 		}
 	})
 }
 
 func TestAssess(t *testing.T) {
 	owner := Owner{"n", "c", 1}
-	ours := &Lineage{Namespace: "n", Cluster: "c", Ordinal: 1, Attempt: 2, Begin: Position{uuidA, 3}}
-	joined := &Lineage{Namespace: "n", Cluster: "c", Ordinal: 1, Attempt: 2, Begin: Position{uuidA, 3}, FullTransfer: true}
-	fresh := &Lineage{Namespace: "n", Cluster: "c", Ordinal: 1, Attempt: 1, Begin: Position{uuidA, 0}}
+	lived := func(attempt int64, begin int64, full bool) *Lineage {
+		return &Lineage{Namespace: "n", Cluster: "c", Ordinal: 1, Epochs: []Epoch{{"x", attempt, Position{uuidA, begin}}}, FullTransfer: full}
+	}
+	ours, joined, fresh := lived(2, 3, false), lived(2, 3, true), lived(1, 0, false)
 	saved := func(uuid string, seqno int64) Grastate {
 		return Grastate{GrastatePresent, Position{uuid, seqno}, false}
 	}
@@ -225,15 +294,47 @@ func TestAssess(t *testing.T) {
 		{"exit 0 without a position", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Position: Undefined}, nil, Corrupt, Position{uuidA, -1}},
 		{"engine error", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Found: true, Position: Position{uuidA, 4}, Errors: []string{"x"}}, nil, Corrupt, Position{uuidA, 4}},
 		{"heuristic", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Found: true, Position: Position{uuidA, 4}, Heuristic: true}, nil, Tainted, Position{uuidA, 4}},
-		{"prepared", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Position: Undefined, Prepared: true}, nil, Corrupt, Position{uuidA, -1}},
+		{"prepared", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Position: Undefined, Prepared: true}, nil, Tainted, Undefined},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := test.evidence.Assess(owner, test.recovery, test.findings)
+			got := test.evidence.Assess(owner, Undefined, test.recovery, test.findings)
 			if got.Class != test.class || got.Position != test.position {
 				t.Errorf("%s at %s, expected %s at %s", got.Class, got.Position, test.class, test.position)
 			}
-			if (got.Class == Corrupt || got.Class == Foreign) && len(got.Findings) == 0 {
+			if (got.Class == Corrupt || got.Class == Foreign || got.Class == Tainted) && len(got.Findings) == 0 {
 				t.Error("no finding says why")
+			}
+		})
+	}
+}
+
+// TestNativePosition compares with what was read without the server.
+func TestNativePosition(t *testing.T) {
+	killed := Evidence{Entries: 9, Grastate: Grastate{GrastatePresent, Position{uuidA, -1}, false}}
+	stopped := Evidence{Entries: 9, Grastate: Grastate{GrastatePresent, Position{uuidA, 7}, false}}
+	at := func(seqno int64) *Recovery { return &Recovery{Found: true, Position: Position{uuidA, seqno}} }
+	for _, test := range []struct {
+		name     string
+		evidence Evidence
+		native   Position
+		recovery *Recovery
+		class    Class
+		position Position
+	}{
+		{"equal", killed, Position{uuidA, 4}, at(4), Crashed, Position{uuidA, 4}},
+		{"recovery commits prepared ones", killed, Position{uuidA, 4}, at(6), Crashed, Position{uuidA, 6}},
+		{"recovery is lower", killed, Position{uuidA, 9}, at(4), Corrupt, Position{uuidA, 9}},
+		{"another history", killed, Position{uuidB, 4}, at(4), Corrupt, Position{uuidA, 4}},
+		{"not read", killed, Undefined, at(4), Crashed, Position{uuidA, 4}},
+		{"stopped in order", stopped, Position{uuidA, 7}, nil, Clean, Position{uuidA, 7}},
+		{"grastate.dat is behind", stopped, Position{uuidA, 9}, nil, Corrupt, Position{uuidA, 9}},
+		{"prepared", killed, Position{uuidA, 4}, &Recovery{Position: Undefined, Prepared: true}, Tainted, Position{uuidA, 4}},
+		{"recovery fails", killed, Position{uuidA, 4}, &Recovery{Position: Undefined}, Corrupt, Position{uuidA, 4}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := test.evidence.Assess(Owner{"n", "c", 1}, test.native, test.recovery, nil)
+			if got.Class != test.class || got.Position != test.position {
+				t.Errorf("%s at %s, expected %s at %s: %v", got.Class, got.Position, test.class, test.position, got.Findings)
 			}
 		})
 	}

@@ -20,40 +20,69 @@ type Recovery struct {
 	// Environment is a line that blames the surroundings (lock, permission, space)
 	// and not the data; such a run is repeated and decides nothing.
 	Environment string
-	// Errors are the storage engine's error lines, at most 8.
+	// Errors are lines that speak of damage, at most 8.
 	Errors []string
 }
 
-// The colon after "position" is missing in mysqld_safe's form; MariaDB appends
-// ",D-S-N" and Codership's MySQL "/…" to the seqno.
+// errorLimit is how many lines of damage are kept.
+const errorLimit = 8
+
 var (
-	recoveredPattern   = regexp.MustCompile(`(?i)recovered position:?[ \t]+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(-?[0-9]+)`)
-	environmentPattern = regexp.MustCompile(`Errcode: (11|12|13|24|28|30)\b|Unable to lock \./|Can't lock aria control|Could not get an exclusive lock|Cannot allocate memory|Can't start server`)
-	engineErrorPattern = regexp.MustCompile(`\[ERROR\].*(InnoDB|Aria)`)
+	// The line is "WSREP: Recovered position: U:N" in MariaDB, "[WSREP] Recovered
+	// position: U:N" in MySQL's form of the log, and has no colon after "position"
+	// in mysqld_safe's. MariaDB appends ",D-S-N" with wsrep_gtid_mode, Codership's
+	// MySQL "/LOCAL/SERVER/UUID".
+	recoveredPattern = regexp.MustCompile(`(?i)recovered position:?[ \t]+([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(-?[0-9]+)`)
+	// Escape sequences of a coloured log.
+	colourPattern = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
+
+	// Error numbers of Linux: EAGAIN, ENOMEM, EACCES, EMFILE, ENOSPC, EROFS, EDQUOT.
+	environmentPattern = regexp.MustCompile(`(?i)Errcode: (11|12|13|24|28|30|122)\b|OS errno (11|12|13|24|28|30|122)\b|Unable to lock \./|Can't lock aria control|` +
+		`Could not get an exclusive lock|Cannot allocate memory|Can't start server|Please (read|consult).*how to run m.*d as root`)
+	preparedPattern  = regexp.MustCompile(`(?i)Found [0-9]+ prepared (XA )?transactions?! It means`)
+	heuristicPattern = regexp.MustCompile(`(?i)heuristic crash recovery mode|restart without --tc-heuristic-recover`)
+	// Errors of the storage engines, whatever they are about, and signs of damage
+	// that are no errors to the server: it would come up with them.
+	damagePattern = regexp.MustCompile(`(?i)\[(ERROR|FATAL)\].*(InnoDB|Aria)|Assertion failure|got signal [0-9]+|` +
+		`corrupt|Ignoring tablespace for .* could not be opened|log sequence number .* is in the future|log (block|header) checksum`)
+	// What looks like damage and is the repair of it, or is about a leftover of an
+	// interrupted ALTER, which nobody misses.
+	harmlessPattern = regexp.MustCompile(`(?i)Recovered page \[|from the doublewrite buffer|#sql-`)
 )
 
 // ParseRecovery reads the log of a --wsrep-recover run; the last position counts.
 func ParseRecovery(log string) Recovery {
 	r := Recovery{Position: Undefined}
-	if all := recoveredPattern.FindAllStringSubmatch(log, -1); len(all) > 0 {
-		last := all[len(all)-1]
-		if seqno, err := strconv.ParseInt(last[2], 10, 64); err == nil && seqno >= -1 {
-			r.Found = true
-			r.Position = Position{UUID: strings.ToLower(last[1]), Seqno: seqno}
-		}
-	}
-	for line := range strings.Lines(log) {
+	for line := range strings.Lines(colourPattern.ReplaceAllString(log, "")) {
 		line = strings.TrimSpace(line)
+		if p, found := recoveredPosition(line); found {
+			r.Found, r.Position = true, p
+			continue
+		}
 		switch {
-		case strings.Contains(line, "Heuristic crash recovery mode"):
-			r.Heuristic = true
-		case strings.Contains(line, "prepared transactions! It means"):
+		case preparedPattern.MatchString(line):
 			r.Prepared = true
-		case r.Environment == "" && environmentPattern.MatchString(line):
-			r.Environment = line
-		case engineErrorPattern.MatchString(line) && len(r.Errors) < 8:
+		case heuristicPattern.MatchString(line):
+			r.Heuristic = true
+		case environmentPattern.MatchString(line):
+			if r.Environment == "" {
+				r.Environment = line
+			}
+		case damagePattern.MatchString(line) && !harmlessPattern.MatchString(line) && len(r.Errors) < errorLimit:
 			r.Errors = append(r.Errors, line)
 		}
 	}
 	return r
+}
+
+func recoveredPosition(line string) (Position, bool) {
+	match := recoveredPattern.FindStringSubmatch(line)
+	if match == nil {
+		return Undefined, false
+	}
+	seqno, err := strconv.ParseInt(match[2], 10, 64)
+	if err != nil || seqno < -1 {
+		return Undefined, false
+	}
+	return Position{UUID: strings.ToLower(match[1]), Seqno: seqno}, true
 }

@@ -24,6 +24,13 @@ func (v Volume) Lock() string { return filepath.Join(v.Berth(), "lock") }
 // Lineage is the file that says whose volume this is and which epochs it saw.
 func (v Volume) Lineage() string { return filepath.Join(v.Berth(), "lineage.json") }
 
+// Committed is the file of the last position that the server was seen to have
+// committed.
+func (v Volume) Committed() string { return filepath.Join(v.Berth(), "committed.json") }
+
+// Peers is the file of the members' addresses as they were last known.
+func (v Volume) Peers() string { return filepath.Join(v.Berth(), "peers.json") }
+
 // Evidence is the directory into which evidence is moved once it was reported.
 func (v Volume) Evidence() string { return filepath.Join(v.Berth(), "evidence") }
 
@@ -34,10 +41,17 @@ func (v Volume) Install() string { return filepath.Join(v.Berth(), "install") }
 
 // Markers that a state transfer leaves in a data directory while it runs; a
 // member that was stopped then holds a mixture of two copies. rsync_sst_complete
-// and its like stay when the joiner dies between transfer and start.
+// and its like stay when the joiner dies between transfer and start. From the
+// wsrep_sst_* scripts of MariaDB 10.4 to 12 and Percona XtraDB Cluster 8, and
+// from MySQL's clone plugin. Not among them: xtrabackup_galera_info and
+// mariadb_backup_galera_info, which stay after a transfer that went well.
 var transferMarkers = []string{
-	"sst_in_progress", ".sst", "rsync_sst.pid", "rsync_sst.conf", "wsrep_sst.pid",
-	"rsync_sst_complete",
+	"sst_in_progress", "wsrep_sst.pid", // any method
+	"rsync_sst.pid", "rsync_sst.conf", "rsync_sst_complete",
+	".sst", "backup_sst_complete", // mariabackup
+	"sst-xb-tmpdir", // xtrabackup-v2
+	"clone_sst.pid", "clone_sst.sql", "recover_clone.sock", "XST_FILE.txt",
+	"#clone/#status_in_progress", "#clone/#status_error", "#clone/#replace_files",
 }
 
 // Files that a server has while it runs and takes away when it is stopped in
@@ -69,8 +83,11 @@ type Evidence struct {
 	Markers    []string // of an interrupted state transfer
 	Traces     []string // of a server that was not stopped in order
 	Lineage    *Lineage
+	Committed  *Position // what the sidecar last saw committed
 	Cache      Cache
 	Installing bool // Install() exists
+	// Notes say in words which of these files are there and make no sense.
+	Notes []string
 }
 
 // Look reads the evidence. An error means that it could not be read, never
@@ -86,28 +103,51 @@ func Look(v Volume) (Evidence, error) {
 			e.Entries++
 		}
 	}
-	if e.Grastate, err = ReadGrastate(v.Data); err != nil {
+	if err := e.readServerFiles(v.Data); err != nil {
 		return e, err
 	}
-	if e.View, err = ReadGvwstate(v.Data); err != nil {
-		return e, err
+	return e, e.readBerthFiles(v)
+}
+
+// readServerFiles reads what the server and its scripts left.
+func (e *Evidence) readServerFiles(dir string) error {
+	note := func(malformed error) {
+		if malformed != nil {
+			e.Notes = append(e.Notes, malformed.Error())
+		}
 	}
-	if e.Markers, err = present(v.Data, transferMarkers); err != nil {
-		return e, err
+	var malformed, err error
+	if e.Grastate, malformed, err = ReadGrastate(dir); err != nil {
+		return err
 	}
-	if e.Traces, err = present(v.Data, runningTraces); err != nil {
-		return e, err
+	note(malformed)
+	if e.View, malformed, err = ReadGvwstate(dir); err != nil {
+		return err
 	}
-	if e.Cache, err = ReadCache(v.Data); err != nil {
-		return e, err
+	note(malformed)
+	if e.Markers, err = present(dir, transferMarkers); err != nil {
+		return err
 	}
+	if e.Traces, err = present(dir, runningTraces); err != nil {
+		return err
+	}
+	e.Cache, err = ReadCache(dir)
+	return err
+}
+
+// readBerthFiles reads what Berth wrote beside the data directory.
+func (e *Evidence) readBerthFiles(v Volume) error {
+	var err error
 	if e.Lineage, err = ReadLineage(v.Lineage()); err != nil {
-		return e, err
+		return err
+	}
+	if e.Committed, err = ReadCommitted(v.Committed()); err != nil {
+		return err
 	}
 	_, err = os.Stat(v.Install())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return e, fmt.Errorf("look for an unfinished installation: %w", err)
+		return fmt.Errorf("look for an unfinished installation: %w", err)
 	}
 	e.Installing = err == nil
-	return e, nil
+	return nil
 }

@@ -151,6 +151,10 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 	}
 
 	assessment, err := m.assess(ctx, evidence, &watch)
+	var disturbed disturbance
+	if errors.As(err, &disturbed) {
+		m.announce(ctx, warning, rebuild.Reason{Code: rebuild.RecoveryDisturbed, Text: err.Error()})
+	}
 	if err != nil {
 		return report, err
 	}
@@ -161,38 +165,6 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 		log.Info("Finding", "file", f.File, "expected", f.Expected, "found", f.Found, "do", f.Do)
 	}
 	return report, m.publish(ctx, report)
-}
-
-// assess validates the data and has the server recover where only it knows the
-// position.
-func (m *Member) assess(ctx context.Context, evidence datadir.Evidence, watch *stopwatch) (datadir.Assessment, error) {
-	owner := datadir.Owner{Namespace: m.Namespace, Cluster: m.Cluster, Ordinal: m.Ordinal}
-	if evidence.Decided(owner) {
-		return evidence.Assess(owner, nil, nil), nil
-	}
-	findings, err := datadir.CheckFiles(m.Volume.Data)
-	if err != nil {
-		return datadir.Assessment{}, err
-	}
-	if len(findings) > 0 {
-		return evidence.Assess(owner, nil, findings), nil
-	}
-	var recovery *datadir.Recovery
-	if evidence.NeedsRecovery() {
-		klog.FromContext(ctx).Info("The server was not stopped in order: it recovers its position now")
-		r, err := m.Server.Recover(ctx, m.RunDir)
-		if err != nil {
-			m.announce(ctx, warning, rebuild.Reason{Code: rebuild.RecoveryDisturbed, Text: err.Error()})
-			return datadir.Assessment{}, err
-		}
-		recovery = &r
-		watch.lap("recover")
-	}
-	if findings, err = datadir.CheckTablespaces(m.Volume.Data); err != nil {
-		return datadir.Assessment{}, err
-	}
-	watch.lap("validate")
-	return evidence.Assess(owner, recovery, findings), nil
 }
 
 // publish puts the report into the object, however long that takes.
@@ -235,9 +207,11 @@ func (m *Member) announce(ctx context.Context, kind string, reason rebuild.Reaso
 }
 
 func asEvidence(e datadir.Evidence) rebuild.Evidence {
-	evidence := rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces, Cache: e.Cache}
+	evidence := rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces,
+		Cache: e.Cache, Committed: e.Committed, Notes: e.Notes}
 	if e.Lineage != nil {
-		evidence.Attempt, evidence.Begin = e.Lineage.Attempt, &e.Lineage.Begin
+		newest := e.Lineage.Newest()
+		evidence.Attempt, evidence.Begin, evidence.Epochs = newest.Attempt, &newest.Begin, e.Lineage.Epochs
 	}
 	return evidence
 }

@@ -23,7 +23,7 @@ func (m *Member) start(ctx context.Context, me rebuild.Report) error {
 			return err
 		}
 		if grant, open := state.OpenGrant(v); open {
-			err = m.bootstrap(ctx, me, *grant)
+			err = m.bootstrap(ctx, me, state, *grant)
 		} else {
 			err = m.join(ctx, me)
 		}
@@ -62,13 +62,13 @@ func (m *Member) commit(ctx context.Context, change func(*rebuild.Cluster) *rebu
 // bootstrap starts a new epoch. Everything up to Consume can be repeated and
 // starts nothing; the flag is written only afterwards, so that no volume keeps
 // an instruction to bootstrap that nobody was granted.
-func (m *Member) bootstrap(ctx context.Context, me rebuild.Report, grant rebuild.Grant) error {
+func (m *Member) bootstrap(ctx context.Context, me rebuild.Report, state rebuild.Cluster, grant rebuild.Grant) error {
 	if grant.Rule == rebuild.FirstInstall {
 		if err := m.install(ctx, grant.Position); err != nil {
 			return err
 		}
 	}
-	if err := m.writeLineage(grant, false); err != nil {
+	if err := m.writeLineage(state, grant, false); err != nil {
 		return err
 	}
 	if err := m.finishInstall(); err != nil {
@@ -97,7 +97,7 @@ func (m *Member) join(ctx context.Context, me rebuild.Report) error {
 		return err
 	}
 	if grant, found := state.LastGrant(); found {
-		if err := m.writeLineage(*grant, !me.Class.KeepsPosition()); err != nil {
+		if err := m.writeLineage(state, *grant, !me.Class.KeepsPosition()); err != nil {
 			return err
 		}
 	}
@@ -130,10 +130,18 @@ func (m *Member) replace(me rebuild.Report, state rebuild.Cluster, extra ...stri
 	)...)
 }
 
-func (m *Member) writeLineage(g rebuild.Grant, fullTransfer bool) error {
+// writeLineage notes the epoch in which the server takes part, and what came
+// before it, which is known from the leader's report in the grant.
+func (m *Member) writeLineage(c rebuild.Cluster, g rebuild.Grant, fullTransfer bool) error {
+	var parents []datadir.Epoch
+	for _, r := range g.Reports {
+		if r.Ordinal == g.Member {
+			parents = r.Evidence.Epochs
+		}
+	}
 	return datadir.WriteLineage(m.Volume.Lineage(), datadir.Lineage{
 		Namespace: m.Namespace, Cluster: m.Cluster, Ordinal: m.Ordinal,
-		Attempt: g.Attempt, Begin: g.Position, FullTransfer: fullTransfer,
+		Epochs: datadir.Descend(parents, g.Epoch()), Members: c.Expected(), FullTransfer: fullTransfer,
 	})
 }
 

@@ -210,8 +210,10 @@ func highestObserved(c Cluster, reports []Report, uuid string) int64 {
 		}
 	}
 	for _, r := range reports {
-		if b := r.Evidence.Begin; b != nil && b.UUID == uuid {
-			high = max(high, b.Seqno)
+		for _, p := range []*datadir.Position{r.Evidence.Begin, r.Evidence.Committed} {
+			if p != nil && p.UUID == uuid {
+				high = max(high, p.Seqno)
+			}
 		}
 	}
 	return high

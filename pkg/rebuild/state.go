@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/berth-dev/berth/pkg/datadir"
@@ -29,9 +30,15 @@ type Evidence struct {
 	Traces   []string         `json:"traces,omitempty"`  // of a server that was not stopped in order
 	// Cache is what the member could send to joiners, if its server keeps it.
 	Cache datadir.Cache `json:"cache,omitzero"`
-	// Attempt and Begin are from the lineage file; 0 when there is none.
+	// Attempt and Begin are those of the newest epoch in the lineage file; 0 when
+	// there is none. Epochs are all of its epochs, oldest first.
 	Attempt int64             `json:"attempt,omitempty"`
 	Begin   *datadir.Position `json:"begin,omitempty"`
+	Epochs  []datadir.Epoch   `json:"epochs,omitempty"`
+	// Committed is what the running server was last seen to have committed.
+	Committed *datadir.Position `json:"committed,omitempty"`
+	// Notes say which files of evidence make no sense, and why.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Phase is one step of a member's preparation.
@@ -81,6 +88,12 @@ type Grant struct {
 	Consumed bool             `json:"consumed"`
 	// Reports are those on which the decision rests.
 	Reports []Report `json:"reports"`
+}
+
+// Epoch is what the grant begins. A start gets one grant at most an attempt, so
+// that its name and the attempt's number are a name that no other epoch has.
+func (g Grant) Epoch() datadir.Epoch {
+	return datadir.Epoch{ID: fmt.Sprintf("%d-%s", g.Attempt, g.Start), Attempt: g.Attempt, Begin: g.Position}
 }
 
 // Cluster is everything the decision rests on. Answering is seen by the one who
