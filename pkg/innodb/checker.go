@@ -12,6 +12,8 @@ type checker struct {
 	counts   Counts
 	suspects []suspect
 
+	decompressor page.Decompressor
+
 	// descriptors is the page with extent descriptors that was last needed.
 	descriptors     []byte
 	descriptorsOf   *datafile
@@ -29,7 +31,7 @@ func (c *checker) check(r *reading, buf []byte, offset int64) {
 			continue
 		}
 		c.counts.Pages++
-		result := f.space.Check(buf, no, f.space.ID)
+		result := c.result(f, buf, no)
 		switch {
 		case result == page.Blank:
 			c.counts.Blank++
@@ -49,6 +51,16 @@ func (c *checker) check(r *reading, buf []byte, offset int64) {
 		}
 		c.suspect(f, no, result)
 	}
+}
+
+// result judges a page by itself, with its content decompressed where nothing
+// else can be checked.
+func (c *checker) result(f *datafile, p []byte, no uint32) page.Result {
+	result := f.space.Check(p, no, f.space.ID)
+	if result == page.Unverified {
+		result = c.decompressor.Check(&f.space.Format, p, no, f.space.ID)
+	}
+	return result
 }
 
 func (c *checker) suspect(f *datafile, no uint32, result page.Result) {

@@ -32,13 +32,13 @@ func (v *verification) readCopies() copies {
 // has says whether there is a good copy of a page, of a time that recovery
 // accepts. Of encrypted and of compressed pages of the newer format the space id
 // cannot be read; a copy is then known by its number and checksum only.
-func (c copies) has(f *datafile, no uint32, from, to redo.LSN) bool {
+func (c copies) has(judge *checker, f *datafile, no uint32, from, to redo.LSN) bool {
 	for _, p := range c {
 		if page.Number(p) != no || len(p) < f.space.Size {
 			continue
 		}
 		lsn := redo.LSN(page.LSN(p))
-		if lsn >= from && lsn <= to && f.space.Check(p, no, f.space.ID) == page.Good {
+		if lsn >= from && lsn <= to && judge.result(f, p, no) == page.Good {
 			return true
 		}
 	}

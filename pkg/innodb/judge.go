@@ -65,7 +65,7 @@ func (v *verification) judgePage(r *reading, c *checker, run suspect, no uint32,
 	f.Expected, f.Found = file.space.Describe(p, no, file.space.ID, result)
 	if v.report.InUse {
 		f.Verdict, f.Do = NotVerified, "check again when the server has stopped: it may be about to write this page"
-		return f, !v.becomesGood(r, p, no)
+		return f, !becomesGood(r, c, p, no)
 	}
 	if file.kind == kindLeftover {
 		f.Verdict, f.Do = Fine, "nothing: the file is a leftover that recovery or the next start removes"
@@ -78,7 +78,7 @@ func (v *verification) judgePage(r *reading, c *checker, run suspect, no uint32,
 		return f, false // not written before the server died
 	case made:
 		f.Verdict, f.Code, f.Heals, f.Do = Repairable, PageTorn, true, "nothing: the log makes this page anew, and recovery does not read it"
-	case !v.report.Recovered && copies.has(file, no, v.log.Extent.Checkpoint, v.log.Extent.End):
+	case !v.report.Recovered && copies.has(c, file, no, v.log.Extent.Checkpoint, v.log.Extent.End):
 		f.Verdict, f.Code, f.Heals, f.Do = Repairable, PageTorn, true, "nothing: recovery takes the good copy from the doublewrite buffer"
 	case freeKnown && free && !run.needed:
 		f.Verdict, f.Code, f.Do = Fine, PageFree, "nothing: the page is free, nobody reads it"
@@ -92,14 +92,14 @@ func (v *verification) judgePage(r *reading, c *checker, run suspect, no uint32,
 
 // becomesGood reads a page of a running server again: the first reading may have
 // met a write half done.
-func (v *verification) becomesGood(r *reading, p []byte, no uint32) bool {
+func becomesGood(r *reading, c *checker, p []byte, no uint32) bool {
 	const tries, pause = 5, 10 * time.Millisecond
 	for range tries {
 		time.Sleep(pause)
 		if _, err := r.f.ReadAt(p, int64(no-r.file.base)*int64(len(p))); err != nil {
 			return false
 		}
-		if !r.file.space.Check(p, no, r.file.space.ID).IsBad() {
+		if !c.result(r.file, p, no).IsBad() {
 			return true
 		}
 	}
@@ -132,8 +132,7 @@ func (v *verification) judgeNewer(suspects []suspect) {
 	}
 	for i := range v.report.Findings {
 		if f := &v.report.Findings[i]; f.Code == PageLSN {
-			f.Pages = pages[f.File]
-			f.Found += fmt.Sprintf("; %d pages of the file are like this", f.Pages)
+			f.Found += fmt.Sprintf("; %d pages of the file are like this", pages[f.File])
 		}
 	}
 }

@@ -22,6 +22,9 @@ func (f *Format) Describe(p []byte, no, space uint32, result Result) (expected, 
 	case Newer:
 		return "a change that the redo log knows", fmt.Sprintf("one at LSN %d", LSN(p))
 	}
+	if !f.Full && !f.MySQL && Type(p) == typeCompressed {
+		return "content that decompresses to a page with its checksum", "other content"
+	}
 	sum, stored := f.sums(p)
 	return fmt.Sprintf("checksum %08x", sum), fmt.Sprintf("checksum %08x", stored)
 }
