@@ -65,6 +65,9 @@ func (v *verification) run(ctx context.Context) error {
 	if !v.report.InUse {
 		v.checkRollbackSegments()
 		v.checkDictionary()
+		if err := v.checkAria(ctx); err != nil {
+			return err
+		}
 	}
 	if v.report.Level != Quick {
 		if err := v.scan(ctx); err != nil {
