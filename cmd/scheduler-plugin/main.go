@@ -35,6 +35,7 @@ names:
 
 Pods ask for it with spec.schedulerName: berth-scheduler. A pod that has to wait
 says why in its events: kubectl describe pod NAME.`
+	cmd.AddCommand((&extenderCommand{}).command())
 	cmd.Example = "  scheduler-plugin --config /etc/berth/scheduler.yaml --secure-port 10359"
 	return cmd
 }

@@ -36,6 +36,7 @@ const (
 	CodeMemberOnNode  Code = "MemberOnNode"
 	CodeNoVolumeGroup Code = "NoVolumeGroup"
 	CodeNoSpace       Code = "NoSpace"
+	CodeDataElsewhere Code = "DataElsewhere"
 )
 
 // Reason is why a pod, or a node for a pod, has to wait.
@@ -251,6 +252,17 @@ func nodeNotReported(c Claim, f Facts) *Reason {
 // NodeUnknown is the reason for a node that joined after the facts were gathered.
 func NodeUnknown(name string) Reason {
 	return Reason{Code: CodeNodeUnknown, Text: "node(s) have just joined", Unblock: "the next attempt", Node: name}
+}
+
+// DataElsewhere is the reason for a node that is not the pod's home. The plugin
+// needs none: it takes such nodes out before anybody looks at them.
+func DataElsewhere(home string) Reason {
+	return Reason{
+		Code:    CodeDataElsewhere,
+		Text:    "node(s) do not hold the data, which is on node " + home,
+		Unblock: "node " + home + " to pass all other filters",
+		Node:    home,
+	}
 }
 
 // MemberOnNode is the reason for a node that holds, or was promised, a volume of a
