@@ -1,0 +1,58 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/berth-dev/berth/pkg/innodb"
+	"github.com/berth-dev/berth/pkg/innodb/position"
+	"github.com/berth-dev/berth/test/corpus"
+)
+
+// Judgement is what Berth says of a directory without a server.
+type Judgement struct {
+	innodb.Report
+	position.Position
+}
+
+// Judge verifies every page and reads the position.
+func Judge(ctx context.Context, d corpus.Directory) (Judgement, error) {
+	report, err := innodb.Verify(ctx, d.Data(), innodb.Options{UndoDir: d.UndoDir(), SystemFiles: d.SystemFiles()})
+	if err != nil {
+		return Judgement{}, err
+	}
+	place, err := position.Read(ctx, position.Dirs{Data: d.Data(), Undo: d.UndoDir()})
+	if err != nil {
+		return Judgement{}, err
+	}
+	return Judgement{report, place}, nil
+}
+
+// falseAlarms are the findings on a directory that is known to be sound. Pages
+// that nobody can verify without keys are no alarm.
+func falseAlarms(d corpus.Directory, r innodb.Report) []string {
+	var alarms []string
+	for _, f := range r.Findings {
+		harmless := f.Verdict == innodb.Fine || (f.Verdict == innodb.Repairable && f.Heals)
+		if !harmless && !(f.Verdict == innodb.NotVerified && unverifiable(d.Format, f.Code)) {
+			alarms = append(alarms, fmt.Sprintf("%s: %s", f.Code, f))
+		}
+	}
+	if r.Pages == 0 {
+		alarms = append(alarms, "no page was checked")
+	}
+	return alarms
+}
+
+// unverifiable says whether a format has parts that cannot be verified: pages
+// compressed and encrypted before full_crc32, which have no checksum, and an
+// encrypted redo log.
+func unverifiable(f corpus.Format, code innodb.Code) bool {
+	switch code {
+	case innodb.PageUnverified:
+		return f.Encrypted() && f.Checksum == "crc32"
+	case innodb.RedoLog, innodb.FormatUnknown:
+		return f.EncryptedRedo
+	}
+	return false
+}
