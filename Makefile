@@ -15,7 +15,8 @@ VERSION_FLAGS := -X k8s.io/component-base/version.gitVersion=$(K8S) -X k8s.io/co
 PROGRAMS := lvm-provisioner scheduler-plugin galera-init
 # What Berth's own code and its tests need from the distribution.
 DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gcc iproute2 kmod libc6-dev \
-	lvm2 mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
+	lvm2 mariadb-plugin-provider-bzip2 mariadb-plugin-provider-lz4 mariadb-plugin-provider-lzma mariadb-plugin-provider-lzo \
+	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
 SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/scheduler/... ./test/testbed/... ./test/loopback/... ./test/e2e/...

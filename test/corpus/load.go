@@ -55,6 +55,7 @@ type Load struct {
 	// Done counts the statements and transactions that the server acknowledged.
 	Done atomic.Int64
 
+	stop   atomic.Bool
 	group  sync.WaitGroup
 	cancel context.CancelFunc
 	mutex  sync.Mutex
@@ -90,7 +91,7 @@ func (l *Load) run(ctx context.Context, c *client, shape Shape) error {
 	if err := execute(ctx, c.conn, "USE "+schema, "SET SESSION lock_wait_timeout=2, innodb_lock_wait_timeout=2"); err != nil {
 		return err
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !l.stop.Load() {
 		err := shape.step(ctx, c)
 		var refused *mysql.MySQLError
 		switch {
@@ -117,6 +118,9 @@ func (l *Load) fail(ctx context.Context, err error) {
 	defer l.mutex.Unlock()
 	l.err = errors.Join(l.err, err)
 }
+
+// Stop lets the clients end after what they are at.
+func (l *Load) Stop() { l.stop.Store(true) }
 
 // Wait waits for the clients of a server that was killed. An error is something
 // that the server refused before, which would make the load another than it

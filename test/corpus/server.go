@@ -141,8 +141,13 @@ func (s *Server) await(ctx context.Context) error {
 	defer cancel()
 	for {
 		var name, state string
-		if s.DB.QueryRowContext(ctx, "SHOW STATUS LIKE 'wsrep_ready'").Scan(&name, &state) == nil && state == "ON" {
+		err := s.DB.QueryRowContext(ctx, "SHOW STATUS LIKE 'wsrep_ready'").Scan(&name, &state)
+		var refused *mysql.MySQLError
+		switch {
+		case err == nil && state == "ON":
 			return nil
+		case errors.As(err, &refused) && refused.Number == accessDenied:
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -153,6 +158,9 @@ func (s *Server) await(ctx context.Context) error {
 		}
 	}
 }
+
+// accessDenied is the server's error for an account that may not log in.
+const accessDenied = 1045
 
 var errEnded = errors.New("no longer running")
 
@@ -193,8 +201,8 @@ type Recovered struct {
 	// Exit is the exit code; 128 and the signal when one ended it.
 	Exit int
 	// End is the LSN at which the log ends; 0 when there was nothing to recover.
-	End uint64
-	Log string
+	End  uint64
+	Log  string
 	Took time.Duration
 }
 

@@ -50,7 +50,7 @@ func RunCrash(ctx context.Context, maker *corpus.Maker, c corpus.Crash, name str
 	for _, alarm := range falseAlarms(d, run.After.Report) {
 		run.Alarms = append(run.Alarms, "after recovery: "+alarm)
 	}
-	if !run.After.Recovered && !c.Format.EncryptedRedo {
+	if !run.After.Report.Recovered && !c.Format.EncryptedRedo {
 		run.Alarms = append(run.Alarms, "after recovery: taken for a directory that was not recovered")
 	}
 	run.comparePositions()
@@ -60,7 +60,7 @@ func RunCrash(ctx context.Context, maker *corpus.Maker, c corpus.Crash, name str
 // comparePositions holds Berth's positions against the server's.
 func (r *CrashRun) comparePositions() {
 	fault := func(format string, args ...any) { r.Faults = append(r.Faults, fmt.Sprintf(format, args...)) }
-	before, after, server := r.Before.Position, r.After.Position, r.Server.Position
+	before, after, server := r.Before.Place, r.After.Place, r.Server.Position
 	if r.Format.EncryptedRedo {
 		if before.Certainty != position.Unknown {
 			fault("a position from an encrypted log: %+v", before)

@@ -35,7 +35,7 @@ func TestCrashes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if all := append(run.Alarms, run.Faults...); len(all) > 0 {
+			if all := append(run.Faults, run.Alarms[:min(8, len(run.Alarms))]...); len(all) > 0 {
 				t.Errorf("%s", strings.Join(all, "\n"))
 			}
 			os.RemoveAll(filepath.Join(m.Root, name))

@@ -11,8 +11,8 @@ import (
 
 // Judgement is what Berth says of a directory without a server.
 type Judgement struct {
-	innodb.Report
-	position.Position
+	Report innodb.Report
+	Place  position.Position
 }
 
 // Judge verifies every page and reads the position.

@@ -1,0 +1,92 @@
+package attack
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/pkg/innodb"
+	"github.com/berth-dev/berth/pkg/innodb/position"
+	"github.com/berth-dev/berth/test/corpus"
+)
+
+// TestCleanDirectories holds that a server that stopped in order leaves nothing
+// to complain about, in any format, and that its position is in grastate.dat.
+func TestCleanDirectories(t *testing.T) {
+	m := maker(t)
+	for _, f := range corpus.Formats() {
+		t.Run(f.Name, func(t *testing.T) {
+			d, err := m.Clean(t.Context(), f, f.Name, 200)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.RemoveAll(d.Root)
+			j, err := Judge(t.Context(), d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if alarms := falseAlarms(d, j.Report); len(alarms) > 0 {
+				t.Errorf("%s", strings.Join(alarms[:min(8, len(alarms))], "\n"))
+			}
+			if f.EncryptedRedo {
+				return
+			}
+			state, err := os.ReadFile(d.Data() + "/grastate.dat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("uuid:    %s\nseqno:   %d\n", j.Place.UUID, j.Place.Seqno); !strings.Contains(string(state), want) || j.Place.Certainty != position.Exact {
+				t.Errorf("position %+v, grastate.dat says\n%s", j.Place, state)
+			}
+		})
+	}
+}
+
+// TestRunningServer looks at a directory while a server writes to it: it says so,
+// finds no damage, and the server goes on.
+func TestRunningServer(t *testing.T) {
+	m := maker(t)
+	for _, name := range []string{"full_crc32-16k", "crc32-4k", "zip-full_crc32-8k"} {
+		for _, shape := range corpus.Shapes() {
+			t.Run(name+" "+shape.Name, func(t *testing.T) {
+				lookAtRunning(t, m, name, shape)
+			})
+		}
+	}
+}
+
+func lookAtRunning(t *testing.T, m *corpus.Maker, name string, shape corpus.Shape) {
+	formats, err := corpus.Named(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := m.Fresh(t.Context(), formats[0], "running")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := d.Start(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Kill()
+	if err := server.Create(t.Context(), 300); err != nil {
+		t.Fatal(err)
+	}
+	load := server.Load(t.Context(), shape, 300, 1)
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); {
+		r, err := innodb.Verify(t.Context(), d.Data(), innodb.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !r.InUse || r.Damaged() || r.Sound() {
+			t.Fatalf("in use %v, damaged %v, sound %v:\n%s", r.InUse, r.Damaged(), r.Sound(), strings.Join(sentences(r), "\n"))
+		}
+	}
+	done := load.Done.Load()
+	load.Stop()
+	if err := load.Wait(); err != nil || done == 0 {
+		t.Errorf("the server did not go on: %d done, %v", done, err)
+	}
+}

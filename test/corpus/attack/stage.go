@@ -1,0 +1,163 @@
+package attack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/berth-dev/berth/test/corpus"
+	"github.com/berth-dev/berth/test/corpus/damage"
+)
+
+// Stage has the directories that are damaged, one for each state, and what damage
+// is made of. All are of one history.
+type Stage struct {
+	maker    *corpus.Maker
+	states   map[damage.State]corpus.Directory
+	material damage.Material
+}
+
+// stageFormat is that of the reference's table, with tables of plain formats.
+func stageFormat() (corpus.Format, error) {
+	found, err := corpus.Named("full_crc32-16k")
+	if err != nil {
+		return corpus.Format{}, err
+	}
+	found[0].Undo = 2
+	return found[0], nil
+}
+
+// stageRows is the number of rows of each table.
+const stageRows = 1200
+
+// NewStage makes all states. It takes some seconds.
+func NewStage(ctx context.Context, maker *corpus.Maker, seed uint64) (*Stage, error) {
+	format, err := stageFormat()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stage{maker: maker, states: map[damage.State]corpus.Directory{}}
+	older, err := maker.Clean(ctx, format, "stage/older", stageRows)
+	if err != nil {
+		return nil, err
+	}
+	stopped, err := s.further(ctx, older, "stage/stopped", seed)
+	if err != nil {
+		return nil, err
+	}
+	newer, err := s.further(ctx, stopped, "stage/newer", seed+1)
+	if err != nil {
+		return nil, err
+	}
+	s.states[damage.Stopped] = stopped
+	s.material = damage.Material{Older: older.Data(), Newer: newer.Data()}
+	return s, errors.Join(s.kill(ctx, stopped, seed), s.interrupt(ctx, stopped), s.transfer(ctx, stopped))
+}
+
+// copy makes an empty place and copies a directory to it.
+func (s *Stage) copy(ctx context.Context, from corpus.Directory, name string, settings ...string) (corpus.Directory, error) {
+	root := filepath.Join(s.maker.Root, name)
+	if err := os.RemoveAll(root); err != nil {
+		return corpus.Directory{}, err
+	}
+	from.Settings = settings
+	return from.Copy(ctx, root)
+}
+
+// further copies a directory and lets a server write to it.
+func (s *Stage) further(ctx context.Context, from corpus.Directory, name string, seed uint64) (corpus.Directory, error) {
+	d, err := s.copy(ctx, from, name)
+	if err != nil {
+		return d, err
+	}
+	server, err := d.Start(ctx, "")
+	if err != nil {
+		return d, err
+	}
+	load := server.Load(ctx, corpus.Shapes()[0], stageRows, seed)
+	time.Sleep(700 * time.Millisecond) // how long the load writes
+	load.Stop()
+	return d, errors.Join(load.Wait(), server.Stop())
+}
+
+// kill makes the killed directory. The small pool writes pages back all the
+// time, and with them the doublewrite buffer.
+func (s *Stage) kill(ctx context.Context, from corpus.Directory, seed uint64) error {
+	d, err := s.copy(ctx, from, "stage/killed", "innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1", "innodb_adaptive_flushing=OFF")
+	if err != nil {
+		return err
+	}
+	server, err := d.Start(ctx, "")
+	if err != nil {
+		return err
+	}
+	load := server.Load(ctx, corpus.Shapes()[4], stageRows, seed)
+	time.Sleep(1500 * time.Millisecond)
+	server.Kill()
+	if err := load.Wait(); err != nil {
+		return err
+	}
+	s.states[damage.Killed] = d
+	recovered, err := s.copy(ctx, d, "stage/recovered")
+	if err != nil {
+		return err
+	}
+	r, err := recovered.Recover(ctx)
+	if err == nil && r.Exit != 0 {
+		err = fmt.Errorf("recover %s: the server ended with %d", recovered.Root, r.Exit)
+	}
+	s.material.Recovered = recovered.Data()
+	return err
+}
+
+// interrupt kills a server in the middle of a DDL statement, which is when
+// grastate.dat has no uuid.
+func (s *Stage) interrupt(ctx context.Context, from corpus.Directory) error {
+	d, err := s.copy(ctx, from, "stage/definition")
+	if err != nil {
+		return err
+	}
+	server, err := d.Start(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer server.Kill()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := server.DB.ExecContext(ctx, "ALTER TABLE cargo.t1 FORCE, ALGORITHM=COPY")
+		ended <- err
+	}()
+	for {
+		content, err := os.ReadFile(filepath.Join(d.Data(), "grastate.dat"))
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(content), "00000000-0000-0000-0000-000000000000") {
+			s.states[damage.Definition] = d
+			return nil
+		}
+		select {
+		case err := <-ended:
+			return errors.Join(errors.New("the DDL statement ended before the server could be killed"), err)
+		case <-ctx.Done():
+			return ctx.Err()
+		default:
+		}
+	}
+}
+
+// Damage copies the directory that a case is for to a new place and damages it.
+func (s *Stage) Damage(ctx context.Context, c damage.Case, name string, seed uint64) (corpus.Directory, error) {
+	d, err := s.copy(ctx, s.states[c.On], filepath.Join("damage", name))
+	if err != nil {
+		return d, err
+	}
+	if err := c.Do(d.Data(), s.material, seed); err != nil {
+		return d, fmt.Errorf("damage %s (%s): %w", c.ID, c.What, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,179 @@
+package damage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/berth-dev/berth/pkg/innodb"
+)
+
+const redo = "ib_logfile0"
+
+// redoLog are kinds of damage to the log of a server that had stopped.
+func redoLog() []Case {
+	log, missing := []innodb.Code{innodb.RedoLog}, []innodb.Code{innodb.RedoLog, innodb.FileMissing}
+	return []Case{
+		{"8a", "redo header flipped", Stopped, log, innodb.Fatal, func(s *scene, _ Material) error { return s.flipIn(redo, 4, 508) }},
+		{"8b", "one checkpoint flipped", Stopped, log, innodb.Repairable, func(s *scene, _ Material) error {
+			return s.edit(redo, func(b []byte) error {
+				from, _ := checkpoint(b)
+				if block := b[4096:]; binary.BigEndian.Uint64(block) != from { // the one that counts
+					b[8192+s.rand.IntN(16)] ^= 1
+				} else {
+					b[4096+s.rand.IntN(16)] ^= 1
+				}
+				return nil
+			})
+		}},
+		{"8c", "both checkpoints flipped", Stopped, log, innodb.Fatal, func(s *scene, _ Material) error {
+			return errors.Join(s.flipIn(redo, 4096, 4096+60), s.flipIn(redo, 8192, 8192+60))
+		}},
+		{"8d", "redo log deleted", Stopped, missing, innodb.Fatal, func(s *scene, _ Material) error { return os.Remove(s.path(redo)) }},
+		{"8e", "redo log empty", Stopped, missing, innodb.Fatal, func(s *scene, _ Material) error { return os.Truncate(s.path(redo), 0) }},
+		{"8f", "redo log truncated before its end", Stopped, log, innodb.Fatal, func(s *scene, _ Material) error {
+			b, err := s.read(redo)
+			if err != nil {
+				return err
+			}
+			from, _ := checkpoint(b)
+			return os.Truncate(s.path(redo), int64(max(logOffset(b, from)&^4095, 16384)))
+		}},
+	}
+}
+
+// killed are kinds of damage to a directory whose log holds what its tables do
+// not have yet.
+func killed() []Case {
+	return []Case{
+		{"C1", "one bit flipped in the redo tail", Killed, []innodb.Code{innodb.RedoCut, innodb.PageLSN}, innodb.Fatal, func(s *scene, m Material) error {
+			return s.edit(redo, func(b []byte) error {
+				_, end := checkpoint(b)
+				last, err := lastLSN(m.Recovered)
+				if err != nil || last < end+4096 {
+					return errors.Join(err, fmt.Errorf("the log ends at %d, too near to its checkpoint's end %d", last, end))
+				}
+				b[logOffset(b, end+1024+s.rand.Uint64N((last-end)/4))] ^= 1 << s.rand.IntN(8)
+				return nil
+			})
+		}},
+		{"C2", "bit flip between checkpoint and what confirms it", Killed, []innodb.Code{innodb.RedoLog}, innodb.Fatal, func(s *scene, _ Material) error {
+			return s.edit(redo, func(b []byte) error {
+				from, end := checkpoint(b)
+				if end < from+64 {
+					return fmt.Errorf("checkpoint %d and its end %d are the same place", from, end)
+				}
+				b[logOffset(b, from+s.rand.Uint64N(end-from-16))] ^= 1 << s.rand.IntN(8)
+				return nil
+			})
+		}},
+		{"C3", "bad page that redo touches, without a copy", Killed, []innodb.Code{innodb.PageChecksum}, innodb.Fatal, func(s *scene, m Material) error {
+			no, err := s.untouched(m, false)
+			return errors.Join(err, s.flipPage(one, no))
+		}},
+		{"C4", "bad page that redo does not touch", Killed, []innodb.Code{innodb.PageChecksum}, innodb.Fatal, func(s *scene, m Material) error {
+			no, err := s.untouched(m, true)
+			return errors.Join(err, s.flipPage(one, no))
+		}},
+		{"C5", "an older redo log put back", Killed, []innodb.Code{innodb.PageLSN, innodb.RedoCut}, innodb.Fatal, func(s *scene, m Material) error {
+			return s.replace(redo, m.Older+"/"+redo)
+		}},
+		{"C6", "redo log deleted", Killed, []innodb.Code{innodb.RedoLog, innodb.FileMissing}, innodb.Fatal, func(s *scene, _ Material) error { return os.Remove(s.path(redo)) }},
+		{"C7", "a newer table in an older directory", Stopped, []innodb.Code{innodb.PageLSN}, innodb.Fatal, func(s *scene, m Material) error {
+			return s.replace(one, m.Newer+"/"+one)
+		}},
+		{"C8", "torn page with a copy in the doublewrite buffer", Killed, []innodb.Code{innodb.PageTorn}, innodb.Repairable, func(s *scene, _ Material) error {
+			return s.tear()
+		}},
+	}
+}
+
+// untouched finds a leaf page that recovery does not change, or else one that it
+// does change, which is neither made anew by the log nor in the doublewrite buffer.
+func (s *scene) untouched(m Material, want bool) (int, error) {
+	before, err := s.read(one)
+	if err != nil {
+		return 0, err
+	}
+	after, err := os.ReadFile(m.Recovered + "/" + one)
+	if err != nil {
+		return 0, err
+	}
+	log, err := s.read(redo)
+	if err != nil {
+		return 0, err
+	}
+	system, err := s.read("ibdata1")
+	if err != nil {
+		return 0, err
+	}
+	from, _ := checkpoint(log)
+	copied := map[int]bool{}
+	for _, no := range doublewritten(system, before, 0) {
+		copied[no] = true
+	}
+	var found []int
+	for _, no := range leaves(before) {
+		if no >= len(after)/pageSize || copied[no] {
+			continue
+		}
+		same := string(at(before, no)) == string(at(after, no))
+		// A page that was there before the checkpoint was not made after it, unless it
+		// had been freed.
+		if same == want && lsn(at(before, no)) < from {
+			found = append(found, no)
+		}
+	}
+	if len(found) == 0 {
+		return 0, fmt.Errorf("no page of %s that recovery leaves alone: %v", one, want)
+	}
+	return pick(s, found), nil
+}
+
+// tear leaves a page half written, whose good copy is in the doublewrite buffer.
+func (s *scene) tear() error {
+	log, err := s.read(redo)
+	if err != nil {
+		return err
+	}
+	system, err := s.read("ibdata1")
+	if err != nil {
+		return err
+	}
+	from, _ := checkpoint(log)
+	for _, name := range []string{one, other, "cargo/t3.ibd"} {
+		table, err := s.read(name)
+		if err != nil {
+			return err
+		}
+		if all := doublewritten(system, table, from); len(all) > 0 {
+			no := pick(s, all)
+			return s.edit(name, func(b []byte) error {
+				for i := 4096; i < pageSize; i++ {
+					at(b, no)[i] = byte(s.rand.Uint32())
+				}
+				return nil
+			})
+		}
+	}
+	return errors.New("no page at home has a copy that recovery accepts")
+}
+
+// lastLSN is the highest LSN of a page of the system tablespace and the tables
+// after recovery; the log had all that it says at least up to there.
+func lastLSN(dir string) (uint64, error) {
+	highest := uint64(0)
+	for _, name := range []string{"ibdata1", one, other, "cargo/t3.ibd"} {
+		b, err := os.ReadFile(dir + "/" + name)
+		if err != nil {
+			return 0, err
+		}
+		for no := range len(b) / pageSize {
+			if p := at(b, no); isSum(p) {
+				highest = max(highest, lsn(p))
+			}
+		}
+	}
+	return highest, nil
+}
