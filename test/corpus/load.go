@@ -55,6 +55,8 @@ type Load struct {
 	// Done counts the statements and transactions that the server acknowledged.
 	Done atomic.Int64
 
+	begun  chan struct{}
+	first  sync.Once
 	stop   atomic.Bool
 	group  sync.WaitGroup
 	cancel context.CancelFunc
@@ -66,7 +68,7 @@ type Load struct {
 // choose the same things again, though not in the same order across clients.
 func (s *Server) Load(ctx context.Context, shape Shape, rows int, seed uint64) *Load {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &Load{cancel: cancel}
+	l := &Load{cancel: cancel, begun: make(chan struct{})}
 	var tables []string
 	for _, t := range s.dir.Format.Tables {
 		tables = append(tables, t.Name)
@@ -97,6 +99,7 @@ func (l *Load) run(ctx context.Context, c *client, shape Shape) error {
 		switch {
 		case err == nil:
 			l.Done.Add(1)
+			l.first.Do(func() { close(l.begun) })
 		case errors.As(err, &refused) && slices.Contains(conflicts, refused.Number):
 		default:
 			return err
@@ -118,6 +121,9 @@ func (l *Load) fail(ctx context.Context, err error) {
 	defer l.mutex.Unlock()
 	l.err = errors.Join(l.err, err)
 }
+
+// Begun is closed when the server has acknowledged something.
+func (l *Load) Begun() <-chan struct{} { return l.begun }
 
 // Stop lets the clients end after what they are at.
 func (l *Load) Stop() { l.stop.Store(true) }

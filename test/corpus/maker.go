@@ -80,7 +80,7 @@ type Crash struct {
 	Shape  Shape
 	// Rows is the size of each table before the load.
 	Rows int
-	// After is how long the load runs.
+	// After is how long the load runs after its first step was acknowledged.
 	After time.Duration
 	// Binlog lets the server write a binary log, through which commits go in two
 	// phases.
@@ -121,7 +121,9 @@ func (m *Maker) Killed(ctx context.Context, c Crash, name string) (d Directory, 
 	}
 	load := s.Load(ctx, c.Shape, c.Rows, c.Seed)
 	select {
-	case <-time.After(c.After):
+	case <-load.Begun():
+		time.Sleep(c.After)
+	case <-time.After(patience):
 	case <-ctx.Done():
 	}
 	s.Kill()

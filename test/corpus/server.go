@@ -8,16 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-
-	"github.com/berth-dev/berth/pkg/datadir"
 )
 
 // Server is a running mariadbd, the only member of its cluster.
@@ -193,66 +189,6 @@ func (s *Server) close() {
 		s.DB.Close()
 	}
 	os.RemoveAll(s.run)
-}
-
-// Recovered is what a run of the server with --wsrep-recover came to.
-type Recovered struct {
-	datadir.Recovery
-	// Exit is the exit code; 128 and the signal when one ended it.
-	Exit int
-	// End is the LSN at which the log ends; 0 when there was nothing to recover.
-	End  uint64
-	Log  string
-	Took time.Duration
-}
-
-var endPattern = regexp.MustCompile(`End of log at LSN=(\d+)`)
-
-// Recover runs the server's own recovery, which writes.
-func (d Directory) Recover(ctx context.Context) (Recovered, error) {
-	if err := d.prepare(); err != nil {
-		return Recovered{}, err
-	}
-	run, err := runDirectory()
-	if err != nil {
-		return Recovered{}, err
-	}
-	defer os.RemoveAll(run)
-	s := &Server{dir: d, run: run, ended: make(chan struct{})}
-	began := time.Now()
-	// With a pool that is too small for the pages that redo touches, the server
-	// hangs (seen with 64k pages and 24 MiB).
-	if err := s.launch("--wsrep-recover", "--innodb-buffer-pool-size=128M"); err != nil {
-		return Recovered{}, err
-	}
-	select {
-	case <-s.ended:
-	case <-ctx.Done():
-		s.process.Kill()
-		<-s.ended
-		return Recovered{}, ctx.Err()
-	case <-time.After(patience):
-		s.process.Kill()
-		<-s.ended
-		return Recovered{}, fmt.Errorf("recover %s: still running after %s\n%s", d.Root, patience, complaints(d.Log()))
-	}
-	r := Recovered{Log: d.Log(), Took: time.Since(began)}
-	r.Recovery = datadir.ParseRecovery(r.Log)
-	if m := endPattern.FindStringSubmatch(r.Log); m != nil {
-		r.End, _ = strconv.ParseUint(m[1], 10, 64)
-	}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(s.err, &exit):
-		status := exit.Sys().(syscall.WaitStatus)
-		r.Exit = status.ExitStatus()
-		if status.Signaled() {
-			r.Exit = 128 + int(status.Signal())
-		}
-	case s.err != nil:
-		return r, fmt.Errorf("recover %s: %w", d.Root, s.err)
-	}
-	return r, nil
 }
 
 // Errors are the errors in a server's log, without their times.

@@ -96,6 +96,7 @@ func (s *Stage) kill(ctx context.Context, from corpus.Directory, seed uint64) er
 		return err
 	}
 	load := server.Load(ctx, corpus.Shapes()[4], stageRows, seed)
+	<-load.Begun()
 	time.Sleep(1500 * time.Millisecond)
 	server.Kill()
 	if err := load.Wait(); err != nil {
