@@ -19,8 +19,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/scheduler/... ./test/testbed/... ./test/loopback/... ./test/e2e/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/scheduler|test/e2e|test/loopback|test/testbed)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/e2e/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/scheduler|test/corpus|test/e2e|test/loopback|test/testbed)(/|$$)')
 
 .PHONY: help
 help: ## list the targets

@@ -165,8 +165,8 @@ func (v *verification) checkRollbackSegment(f *datafile, space, no uint32) {
 		if undo == noPage {
 			continue
 		}
-		if undo-f.base >= f.pages() {
-			v.findPage(Fatal, UndoHeader, f, no, fmt.Sprintf("undo log %d within the tablespace", i), fmt.Sprintf("page %d of %d", undo, f.pages()))
+		if home := v.layout.fileOf(space, undo); home == nil || undo-home.base >= home.pages() {
+			v.findPage(Fatal, UndoHeader, f, no, fmt.Sprintf("undo log %d within the tablespace", i), fmt.Sprintf("page %d, which no file has", undo))
 			continue
 		}
 		if log := v.goodPage(space, undo); log != nil && page.Type(log) != typeUndo {
