@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/innodb"
 )
 
@@ -122,6 +124,12 @@ func (v *Validate) Run(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUndecided, err)
 	}
+	// Berth's own files lie beside the data directory, if there are any.
+	evidence, err := datadir.Look(datadir.Volume{Root: filepath.Dir(filepath.Clean(v.dir)), Data: v.dir})
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUndecided, err)
+	}
+	report.Add(evidence.Findings(report)...)
 	if v.Output == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")

@@ -17,8 +17,15 @@ import (
 // shownFindings is how many findings the table has; --output json has all.
 const shownFindings = 50
 
-// printReport is a report for people: findings, then what was looked at.
+// printReport is a report for people: position, findings, what was looked at.
 func printReport(out io.Writer, r innodb.Report) {
+	if p := r.Position; p != nil {
+		fmt.Fprintf(out, "Position: %s:%d (%s)", p.UUID, p.Seqno, p.Certainty)
+		if p.Reason != "" {
+			fmt.Fprintf(out, ": %s", p.Reason)
+		}
+		fmt.Fprintln(out)
+	}
 	if len(r.Findings) > 0 {
 		findings := table.NewWriter()
 		findings.SetStyle(table.StyleLight)

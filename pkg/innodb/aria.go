@@ -35,10 +35,10 @@ func (v *verification) checkAria(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if !strings.HasPrefix(filepath.Base(path), "#sql") {
-			v.checkAriaTable(path)
+			v.checkAriaTable(ctx, path)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // checkAriaLog looks at what the server reads before it starts. After an orderly
@@ -91,7 +91,7 @@ func (v *verification) findAria(code Code, name string, err error) {
 }
 
 // checkAriaTable looks at both files of a table, of which path is the index.
-func (v *verification) checkAriaTable(path string) {
+func (v *verification) checkAriaTable(ctx context.Context, path string) {
 	index := v.openAria(path)
 	if index == nil {
 		return
@@ -113,7 +113,7 @@ func (v *verification) checkAriaTable(path string) {
 		v.find(Finding{Verdict: Repairable, Heals: true, Code: AriaPage, File: v.relative(path), Page: -1, Expected: "a table that is not marked as crashed",
 			Found: "the mark", Do: "nothing: the server repairs the table when it opens it (aria_recover_options)"})
 	}
-	v.checkAriaFile(path, index, header, header.IndexSize, func(r io.Reader) (aria.Pages, error) {
+	v.checkAriaFile(ctx, path, index, header, header.IndexSize, func(r io.Reader) (aria.Pages, error) {
 		if _, err := index.Seek(0, io.SeekStart); err != nil {
 			return aria.Pages{}, err
 		}
@@ -122,7 +122,7 @@ func (v *verification) checkAriaTable(path string) {
 	path = strings.TrimSuffix(path, ".MAI") + ".MAD"
 	if data := v.openAria(path); data != nil {
 		defer data.Close()
-		v.checkAriaFile(path, data, header, header.DataSize, header.CheckData)
+		v.checkAriaFile(ctx, path, data, header, header.DataSize, header.CheckData)
 	}
 }
 
@@ -146,7 +146,7 @@ func (v *verification) openAria(path string) *os.File {
 
 // checkAriaFile looks at the pages of one file, and at its size where that is
 // exact.
-func (v *verification) checkAriaFile(path string, file *os.File, header aria.Header, size int64, check func(io.Reader) (aria.Pages, error)) {
+func (v *verification) checkAriaFile(ctx context.Context, path string, file *os.File, header aria.Header, size int64, check func(io.Reader) (aria.Pages, error)) {
 	name := v.relative(path)
 	info, err := file.Stat()
 	if err != nil {
@@ -156,9 +156,14 @@ func (v *verification) checkAriaFile(path string, file *os.File, header aria.Hea
 	if v.report.Recovered && !header.Open && info.Size() < size {
 		v.findFile(Fatal, AriaPage, name, fmt.Sprintf("%d bytes, as the table's header says", size), fmt.Sprintf("%d bytes", info.Size()))
 	}
-	pages, err := check(bufio.NewReaderSize(file, 256<<10))
-	if err != nil {
+	r := &pacedReader{ctx: ctx, v: v, r: file}
+	pages, err := check(bufio.NewReaderSize(r, 256<<10))
+	v.report.Bytes += r.read
+	v.report.Pages += pages.Checked
+	if err != nil && ctx.Err() == nil {
 		v.find(unreadable(name, err))
+	}
+	if err != nil {
 		return
 	}
 	v.findAriaPages(name, pages.Bad, "a page whose checksum is that of its content", "another one")
@@ -183,4 +188,21 @@ func (v *verification) relative(path string) string {
 		return name
 	}
 	return path
+}
+
+// pacedReader reads no faster than the rate, and not after the context's end.
+type pacedReader struct {
+	ctx  context.Context
+	v    *verification
+	r    io.Reader
+	read int64
+}
+
+func (p *pacedReader) Read(b []byte) (int, error) {
+	if err := p.v.wait(p.ctx, len(b)); err != nil {
+		return 0, err
+	}
+	n, err := p.r.Read(b)
+	p.read += int64(n)
+	return n, err
 }

@@ -75,6 +75,7 @@ const (
 	AriaControl     Code = "aria-control"     // aria_log_control
 	AriaLog         Code = "aria-log"         // aria_log.NNNNNNNN
 	AriaPage        Code = "aria-page"        // a data page of a system table
+	Grastate        Code = "grastate"         // grastate.dat does not say where in which history
 	TransferPartial Code = "transfer-partial" // a state transfer was interrupted
 	InUse           Code = "in-use"           // a server runs on the directory
 	Unreadable      Code = "unreadable"       // an error of the system, not of the content
@@ -177,6 +178,14 @@ func (r Report) Damaged() bool {
 		}
 	}
 	return false
+}
+
+// Add adds findings of another source.
+func (r *Report) Add(findings ...Finding) {
+	for _, f := range findings {
+		r.Findings = append(r.Findings, f)
+		r.Verdict = Worse(r.Verdict, f.Verdict)
+	}
 }
 
 // Summary is the report in one line.

@@ -69,7 +69,7 @@ type reading struct {
 
 // scan checks all pages, and adds those that are bad to the suspects.
 func (v *verification) scan(ctx context.Context) error {
-	s := &scan{layout: v.layout, progress: v.opt.Progress, end: math.MaxUint64,
+	s := &scan{layout: v.layout, progress: v.opt.Progress, end: math.MaxUint64, limiter: v.limiter,
 		unverified: map[*datafile]int64{}, errs: map[*datafile]error{}}
 	if v.logRead {
 		s.end = uint64(v.log.Extent.End)
@@ -82,9 +82,6 @@ func (v *verification) scan(ctx context.Context) error {
 	}
 	// Large files first, so that no worker ends long before the others.
 	slices.SortFunc(s.queue, func(a, b *datafile) int { return cmp.Compare(b.size, a.size) })
-	if v.opt.Rate > 0 {
-		s.limiter = rate.NewLimiter(rate.Limit(v.opt.Rate), chunkSize)
-	}
 	if err := s.run(ctx, v.opt.Workers); err != nil {
 		return err
 	}

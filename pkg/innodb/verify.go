@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/time/rate"
+
 	"github.com/berth-dev/berth/pkg/innodb/position"
 )
 
@@ -15,6 +17,9 @@ import (
 // of a directory that a server has open it does not judge what may change.
 func Verify(ctx context.Context, dir string, opt Options) (Report, error) {
 	v := verification{dir: filepath.Clean(dir), opt: opt}
+	if opt.Rate > 0 {
+		v.limiter = rate.NewLimiter(rate.Limit(opt.Rate), chunkSize)
+	}
 	v.report = Report{Dir: dir, Level: opt.level(), Findings: []Finding{}}
 	if info, err := os.Stat(dir); err != nil {
 		return v.report, fmt.Errorf("verify: %w", err)
@@ -39,6 +44,8 @@ type verification struct {
 	// logRead says that log holds the whole log; pages and files can then be judged
 	// before recovery, too.
 	logRead bool
+	// limiter holds reading to the rate; nil is no limit.
+	limiter *rate.Limiter
 	// suspects are pages that are not what they should be, by the steps that read
 	// pages.
 	suspects []suspect
@@ -88,10 +95,7 @@ func (v *verification) countBad() {
 	}
 }
 
-func (v *verification) find(f Finding) {
-	v.report.Findings = append(v.report.Findings, f)
-	v.report.Verdict = Worse(v.report.Verdict, f.Verdict)
-}
+func (v *verification) find(f Finding) { v.report.Add(f) }
 
 // findFile is a finding about a file as a whole.
 func (v *verification) findFile(verdict Verdict, code Code, file, expected, found string) {
@@ -100,4 +104,12 @@ func (v *verification) findFile(verdict Verdict, code Code, file, expected, foun
 		do = "look at it again when the server has recovered"
 	}
 	v.find(Finding{Verdict: verdict, Code: code, File: file, Page: -1, Expected: expected, Found: found, Do: do})
+}
+
+// wait holds reading to the rate.
+func (v *verification) wait(ctx context.Context, bytes int) error {
+	if v.limiter == nil {
+		return ctx.Err()
+	}
+	return v.limiter.WaitN(ctx, min(bytes, chunkSize))
 }
