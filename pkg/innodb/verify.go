@@ -70,6 +70,7 @@ func (v *verification) run(ctx context.Context) error {
 	v.checkHeaders()
 	v.checkDefinitions()
 	if !v.report.InUse {
+		v.judgeCache()
 		v.checkRollbackSegments()
 		v.checkDictionary()
 		if err := v.checkAria(ctx); err != nil {

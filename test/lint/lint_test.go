@@ -18,7 +18,7 @@ const root = "../.."
 
 // Pure packages decide: they know no client, no framework and no command, so
 // that every decision can be replayed from data.
-var pure = []string{"pkg/volume", "pkg/placement", "pkg/datadir", "pkg/innodb", "pkg/rebuild"}
+var pure = []string{"pkg/volume", "pkg/placement", "pkg/datadir", "pkg/innodb", "pkg/aria", "pkg/gcache", "pkg/rebuild"}
 
 // reserved names packages that only some directories may import.
 var reserved = map[string][]string{
