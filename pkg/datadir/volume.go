@@ -84,6 +84,7 @@ type Evidence struct {
 	Traces     []string // of a server that was not stopped in order
 	Lineage    *Lineage
 	Committed  *Position // what the sidecar last saw committed
+	Promised   int64     // highest attempt to which a process on this volume has agreed
 	Cache      Cache
 	Installing bool // Install() exists
 	// Notes say in words which of these files are there and make no sense.
@@ -142,6 +143,9 @@ func (e *Evidence) readBerthFiles(v Volume) error {
 		return err
 	}
 	if e.Committed, err = ReadCommitted(v.Committed()); err != nil {
+		return err
+	}
+	if e.Promised, err = ReadPromise(v.Promise()); err != nil {
 		return err
 	}
 	_, err = os.Stat(v.Install())

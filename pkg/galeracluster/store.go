@@ -64,6 +64,7 @@ func (s *Store) Update(ctx context.Context, change func(*rebuild.Cluster) bool) 
 		if !change(&o.Status) {
 			return o.Status, nil
 		}
+		o.Status.Conclude(time.Now())
 		u, err := encode(o)
 		if err != nil {
 			return rebuild.Cluster{}, err

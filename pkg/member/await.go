@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"k8s.io/klog/v2"
 
+	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/rebuild"
 )
 
@@ -20,10 +22,10 @@ const (
 )
 
 // await watches the cluster until this member is to join, or to bootstrap with
-// a grant that everybody has agreed to. Meanwhile it keeps its report in the
-// object, issues the grant when it is the one chosen, and agrees to others'. It
-// answers the verdict and the state it was seen in.
-func (m *Member) await(ctx context.Context, me rebuild.Report) (rebuild.Verdict, rebuild.Cluster, error) {
+// the grant that it answers, to which everybody has agreed, in the state that it
+// answers. Meanwhile it keeps its report in the object, issues the grant, and
+// agrees to it.
+func (m *Member) await(ctx context.Context, w *rebuild.Waiter) (rebuild.Cluster, *rebuild.Grant, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	states := m.Store.Watch(ctx)
@@ -36,10 +38,10 @@ func (m *Member) await(ctx context.Context, me rebuild.Report) (rebuild.Verdict,
 	for {
 		select {
 		case <-ctx.Done():
-			return rebuild.Verdict{}, rebuild.Cluster{}, fmt.Errorf("wait for a verdict (last: %s): %w", said, ctx.Err())
+			return rebuild.Cluster{}, nil, fmt.Errorf("wait for a verdict (last: %s): %w", said, ctx.Err())
 		case s, open := <-states:
 			if !open {
-				return rebuild.Verdict{}, rebuild.Cluster{}, fmt.Errorf("wait for a verdict (last: %s): %w", said, ctx.Err())
+				return rebuild.Cluster{}, nil, fmt.Errorf("wait for a verdict (last: %s): %w", said, ctx.Err())
 			}
 			state = &s
 		case <-rescales.C:
@@ -50,7 +52,7 @@ func (m *Member) await(ctx context.Context, me rebuild.Report) (rebuild.Verdict,
 		if state == nil {
 			continue
 		}
-		v, next, err := m.consider(ctx, *state, me)
+		v, next, err := m.consider(ctx, *state, w)
 		if err != nil {
 			klog.FromContext(ctx).Info("Cannot write to the GaleraCluster object; waiting and trying again", "err", err)
 			continue
@@ -60,8 +62,8 @@ func (m *Member) await(ctx context.Context, me rebuild.Report) (rebuild.Verdict,
 			m.say(ctx, v)
 			said = v.Reason
 		}
-		if ready(next, v, me) {
-			return v, next, nil
+		if grant, ready := w.Ready(next, v, time.Now()); ready {
+			return next, grant, nil
 		}
 	}
 }
@@ -82,42 +84,27 @@ func (m *Member) rescale(ctx context.Context) {
 	}
 }
 
-// consider decides on a state and does what the verdict asks of a member that
-// still waits. It answers the verdict and the state it holds for.
-func (m *Member) consider(ctx context.Context, c rebuild.Cluster, me rebuild.Report) (rebuild.Verdict, rebuild.Cluster, error) {
-	if r, found := c.Member(me.Ordinal); !found || !r.Is(me) || r.State != me.State {
-		// The object was lost, or restored from before this start.
-		klog.FromContext(ctx).Info("This start's report is not in the GaleraCluster object: reporting again")
-		next, err := m.Store.Update(ctx, func(c *rebuild.Cluster) bool { c.Put(me); return true })
-		if err != nil {
-			return rebuild.Verdict{}, c, err
-		}
-		c = next
-	}
-	c.Answering = m.answering(ctx, c)
-	v := rebuild.Decide(c).For(c, me)
-	if v.Action != rebuild.Bootstrap {
+// consider takes a step in a state: what the verdict asks of a member that still
+// waits. It answers the verdict and the state it holds for.
+func (m *Member) consider(ctx context.Context, c rebuild.Cluster, w *rebuild.Waiter) (rebuild.Verdict, rebuild.Cluster, error) {
+	w.Answering = m.answering(ctx, c)
+	trial := c.Clone()
+	next, v, _, changes := w.Act(&trial, time.Now(), m.NewUUID)
+	if !changes {
+		*w = next
 		return v, c, nil
 	}
-	next, err := m.Store.Update(ctx, func(c *rebuild.Cluster) bool {
-		v = rebuild.Decide(*c).For(*c, me)
-		issued := v.Action == rebuild.Bootstrap && v.Member == me.Ordinal && c.Issue(v, m.NewUUID())
-		agreed := c.Agree(me, v)
-		return issued || agreed
+	var broken error
+	written, err := m.Store.Update(ctx, func(c *rebuild.Cluster) (changed bool) {
+		var promise int64
+		next, v, promise, changed = w.Act(c, time.Now(), m.NewUUID)
+		if promise > 0 {
+			broken = datadir.WritePromise(m.Volume.Promise(), promise)
+		}
+		return changed && broken == nil
 	})
-	return v, next, err
-}
-
-// ready says whether a verdict lets this member go on.
-func ready(c rebuild.Cluster, v rebuild.Verdict, me rebuild.Report) bool {
-	switch v.Action {
-	case rebuild.Join:
-		return true
-	case rebuild.Bootstrap:
-		g, open := c.OpenGrant(v)
-		return open && g.Member == me.Ordinal && len(c.Dissenters(g)) == 0
-	}
-	return false
+	*w = next // also when it is not known whether the write has arrived
+	return v, written, errors.Join(err, broken)
 }
 
 // answering tries all other members' group ports at once. Every reported

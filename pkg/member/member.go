@@ -73,7 +73,7 @@ func (m *Member) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := m.await(ctx, report); err != nil {
+	if _, _, err := m.await(ctx, &rebuild.Waiter{Me: report}); err != nil {
 		return err
 	}
 	return writeHandover(m.RunDir, report)
@@ -145,7 +145,7 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 	report.Evidence = asEvidence(evidence)
 	watch.lap("look")
 	log.Info("Evidence", "grastate", evidence.Grastate.State, "position", evidence.Grastate.Position,
-		"safeToBootstrap", evidence.Grastate.SafeToBootstrap, "sstMarkers", evidence.Markers, "runningTraces", evidence.Traces, "cache", evidence.Cache, "lastAttempt", report.Evidence.Attempt)
+		"safeToBootstrap", evidence.Grastate.SafeToBootstrap, "sstMarkers", evidence.Markers, "runningTraces", evidence.Traces, "cache", evidence.Cache, "lineage", evidence.Lineage, "promised", evidence.Promised)
 	if err := m.publish(ctx, report); err != nil {
 		return report, err
 	}
@@ -207,13 +207,8 @@ func (m *Member) announce(ctx context.Context, kind string, reason rebuild.Reaso
 }
 
 func asEvidence(e datadir.Evidence) rebuild.Evidence {
-	evidence := rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces,
-		Cache: e.Cache, Committed: e.Committed, Notes: e.Notes}
-	if e.Lineage != nil {
-		newest := e.Lineage.Newest()
-		evidence.Attempt, evidence.Begin, evidence.Epochs = newest.Attempt, &newest.Begin, e.Lineage.Epochs
-	}
-	return evidence
+	return rebuild.Evidence{Grastate: e.Grastate, View: e.View, Markers: e.Markers, Traces: e.Traces, Cache: e.Cache,
+		Lineage: e.Lineage, Promised: e.Promised, Committed: e.Committed, Notes: e.Notes}
 }
 
 // stopwatch writes the durations of phases into a report.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -17,15 +18,16 @@ import (
 // start acts on the verdict. What the object says may change until the last
 // moment, so a step that the object no longer allows leads back to waiting.
 func (m *Member) start(ctx context.Context, me rebuild.Report) error {
+	w := &rebuild.Waiter{Me: me}
 	for {
-		v, state, err := m.await(ctx, me)
+		state, grant, err := m.await(ctx, w)
 		if err != nil {
 			return err
 		}
-		if grant, open := state.OpenGrant(v); open {
-			err = m.bootstrap(ctx, me, state, *grant)
+		if grant != nil {
+			err = m.bootstrap(ctx, w, state, *grant)
 		} else {
-			err = m.join(ctx, me)
+			err = m.join(ctx, w)
 		}
 		var again notNow
 		if !errors.As(err, &again) {
@@ -62,19 +64,19 @@ func (m *Member) commit(ctx context.Context, change func(*rebuild.Cluster) *rebu
 // bootstrap starts a new epoch. Everything up to Consume can be repeated and
 // starts nothing; the flag is written only afterwards, so that no volume keeps
 // an instruction to bootstrap that nobody was granted.
-func (m *Member) bootstrap(ctx context.Context, me rebuild.Report, state rebuild.Cluster, grant rebuild.Grant) error {
+func (m *Member) bootstrap(ctx context.Context, w *rebuild.Waiter, seen rebuild.Cluster, grant rebuild.Grant) error {
 	if grant.Rule == rebuild.FirstInstall {
 		if err := m.install(ctx, grant.Position); err != nil {
 			return err
 		}
 	}
-	if err := m.writeLineage(state, grant, false); err != nil {
+	if err := m.writeLineage(seen, grant, false); err != nil {
 		return err
 	}
 	if err := m.finishInstall(); err != nil {
 		return err
 	}
-	state, err := m.commit(ctx, func(c *rebuild.Cluster) *rebuild.Reason { return c.Consume(me, grant.Attempt) })
+	state, err := m.commit(ctx, func(c *rebuild.Cluster) *rebuild.Reason { return w.Consume(c, grant.Attempt, time.Now()) })
 	if err != nil {
 		return err
 	}
@@ -82,21 +84,22 @@ func (m *Member) bootstrap(ctx context.Context, me rebuild.Report, state rebuild
 	if err := datadir.WriteGrastate(m.Volume.Data, grant.Position, true); err != nil {
 		return err
 	}
-	return m.replace(me, state, "--wsrep-new-cluster", "--wsrep-start-position="+grant.Position.String())
+	return m.replace(w.Me, state, "--wsrep-new-cluster", "--wsrep-start-position="+grant.Position.String())
 }
 
 // join starts the server as a joiner. A sound member takes its own position
 // along, so that an incremental transfer is enough; the others leave
 // grastate.dat as it is, so that Galera gives them a full transfer.
-func (m *Member) join(ctx context.Context, me rebuild.Report) error {
+func (m *Member) join(ctx context.Context, w *rebuild.Waiter) error {
 	state, err := m.commit(ctx, func(c *rebuild.Cluster) *rebuild.Reason {
-		c.Answering = m.answering(ctx, *c)
-		return c.Enter(me)
+		w.Answering = m.answering(ctx, *c)
+		return w.Enter(c, time.Now())
 	})
 	if err != nil {
 		return err
 	}
-	if grant, found := state.LastGrant(); found {
+	me := w.Me
+	if grant, found := state.Running(); found {
 		if err := m.writeLineage(state, *grant, !me.Class.KeepsPosition()); err != nil {
 			return err
 		}
@@ -130,19 +133,8 @@ func (m *Member) replace(me rebuild.Report, state rebuild.Cluster, extra ...stri
 	)...)
 }
 
-// writeLineage notes the epoch in which the server takes part, and what came
-// before it, which is known from the leader's report in the grant.
 func (m *Member) writeLineage(c rebuild.Cluster, g rebuild.Grant, fullTransfer bool) error {
-	var parents []datadir.Epoch
-	for _, r := range g.Reports {
-		if r.Ordinal == g.Member {
-			parents = r.Evidence.Epochs
-		}
-	}
-	return datadir.WriteLineage(m.Volume.Lineage(), datadir.Lineage{
-		Namespace: m.Namespace, Cluster: m.Cluster, Ordinal: m.Ordinal,
-		Epochs: datadir.Descend(parents, g.Epoch()), Members: c.Expected(), FullTransfer: fullTransfer,
-	})
+	return datadir.WriteLineage(m.Volume.Lineage(), c.Lineage(m.Namespace, m.Cluster, m.Ordinal, g, fullTransfer))
 }
 
 // setAside moves a file that was reported out of the data directory. The saved

@@ -1,8 +1,8 @@
 package rebuild
 
 import (
-	"fmt"
 	"slices"
+	"time"
 
 	"github.com/berth-dev/berth/pkg/datadir"
 )
@@ -20,6 +20,9 @@ const (
 	Waiting State = "waiting"
 	// Started: a server runs on the volume, or did when the pod was last heard of.
 	Started State = "started"
+	// Left: a member beyond the replicas whose server was started, and which the
+	// Primary component has gone on without (see Witness).
+	Left State = "left"
 )
 
 // Evidence is what was found on the volume before anything was changed.
@@ -30,15 +33,32 @@ type Evidence struct {
 	Traces   []string         `json:"traces,omitempty"`  // of a server that was not stopped in order
 	// Cache is what the member could send to joiners, if its server keeps it.
 	Cache datadir.Cache `json:"cache,omitzero"`
-	// Attempt and Begin are those of the newest epoch in the lineage file; 0 when
-	// there is none. Epochs are all of its epochs, oldest first.
-	Attempt int64             `json:"attempt,omitempty"`
-	Begin   *datadir.Position `json:"begin,omitempty"`
-	Epochs  []datadir.Epoch   `json:"epochs,omitempty"`
-	// Committed is what the running server was last seen to have committed.
+	// Lineage is what the volume remembers; nil when no server ever ran on it.
+	Lineage *datadir.Lineage `json:"lineage,omitempty"`
+	// Promised is the highest attempt to which a process on this volume has agreed.
+	Promised int64 `json:"promised,omitempty"`
+	// Committed is the last position that was seen to be durable on this volume
+	// while its server ran.
 	Committed *datadir.Position `json:"committed,omitempty"`
 	// Notes say which files of evidence make no sense, and why.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// epochs are those that the volume has lived through, oldest first.
+func (e Evidence) epochs() []datadir.Epoch {
+	if e.Lineage == nil {
+		return nil
+	}
+	return e.Lineage.Epochs
+}
+
+// attempt is the highest attempt that the volume knows of.
+func (e Evidence) attempt() int64 {
+	highest := e.Promised
+	for _, epoch := range e.epochs() {
+		highest = max(highest, epoch.Attempt)
+	}
+	return highest
 }
 
 // Phase is one step of a member's preparation.
@@ -74,43 +94,45 @@ func (r Report) Is(other Report) bool {
 	return r.Ordinal == other.Ordinal && r.PodUID == other.PodUID && r.Start == other.Start
 }
 
-// Grant is the permission to bootstrap once. Grants are never changed but for
-// Consumed, which goes from false to true.
-type Grant struct {
-	Attempt  int64            `json:"attempt"`
-	Member   int              `json:"member"`
-	Pod      string           `json:"pod"`
-	PodUID   string           `json:"podUID"`
-	Start    string           `json:"start"`
-	Volume   string           `json:"volume"`
-	Position datadir.Position `json:"position"`
-	Rule     Rule             `json:"rule"`
-	Consumed bool             `json:"consumed"`
-	// Reports are those on which the decision rests.
-	Reports []Report `json:"reports"`
+// Stray is a volume that its member no longer has, and on which a server was
+// started whose end nobody has seen.
+type Stray struct {
+	Ordinal int    `json:"ordinal"`
+	Pod     string `json:"pod"`
+	Node    string `json:"node"`
+	Volume  string `json:"volume"`
+	Address string `json:"address"`
 }
 
-// Epoch is what the grant begins. A start gets one grant at most an attempt, so
-// that its name and the attempt's number are a name that no other epoch has.
-func (g Grant) Epoch() datadir.Epoch {
-	return datadir.Epoch{ID: fmt.Sprintf("%d-%s", g.Attempt, g.Start), Attempt: g.Attempt, Begin: g.Position}
-}
-
-// Cluster is everything the decision rests on. Answering is seen by the one who
-// decides and is not kept.
+// Cluster is everything the decision rests on.
 type Cluster struct {
 	// Replicas and FirstOrdinal give the expected members.
 	Replicas     int      `json:"replicas"`
 	FirstOrdinal int      `json:"firstOrdinal,omitempty"`
 	Members      []Report `json:"members,omitempty"`
+	Strays       []Stray  `json:"strays,omitempty"`
 	// Grants are the last ones, oldest first.
 	Grants []Grant `json:"grants,omitempty"`
 	// Observed is the highest position ever reported, one for each uuid.
 	Observed []datadir.Position `json:"observed,omitempty"`
+	Summary  `json:",inline"`
 
-	// Answering are the ordinals of members whose group port accepted a connection.
-	// It proves that a server runs there; silence proves nothing.
+	// Namespace, Name, Generation and Spec are those of the object.
+	Namespace  string `json:"-"`
+	Name       string `json:"-"`
+	Generation int64  `json:"-"`
+	Spec       Spec   `json:"-"`
+
+	// The rest is known only to the one who decides. Answering are the ordinals of
+	// members whose group port accepted a connection. It proves that a server runs
+	// there; silence proves nothing.
 	Answering []int `json:"-"`
+	// Seen is the highest attempt that this process has seen, also in states that
+	// the object has lost since.
+	Seen int64 `json:"-"`
+	// Waited is how long the state has not changed, by this process's own clock.
+	// Only policies look at it, never a proof.
+	Waited time.Duration `json:"-"`
 }
 
 // Member gives the report of an ordinal.
@@ -132,6 +154,11 @@ func (c *Cluster) Expected() []int {
 	return ordinals
 }
 
+// IsExpected says whether a member is one of the StatefulSet's replicas.
+func (c *Cluster) IsExpected(ordinal int) bool {
+	return ordinal >= c.FirstOrdinal && ordinal < c.FirstOrdinal+c.Replicas
+}
+
 // Addresses lists the addresses of all reported members, lowest ordinal first.
 func (c *Cluster) Addresses() []string {
 	var addresses []string
@@ -143,18 +170,16 @@ func (c *Cluster) Addresses() []string {
 	return addresses
 }
 
-// LastGrant gives the newest grant.
-func (c *Cluster) LastGrant() (*Grant, bool) {
-	if len(c.Grants) == 0 {
-		return nil, false
-	}
-	return &c.Grants[len(c.Grants)-1], true
-}
-
 // Put replaces a member's report by that of its newest process and remembers
 // the position.
 func (c *Cluster) Put(r Report) {
+	// The lock of a volume proves that no server runs on it, and nothing about the
+	// volume that the member had before.
+	c.Strays = slices.DeleteFunc(slices.Clone(c.Strays), func(s Stray) bool { return s.Volume == r.Volume })
 	if old, found := c.Member(r.Ordinal); found {
+		if old.State == Started && old.Volume != r.Volume {
+			c.Strays = append(c.Strays, Stray{Ordinal: old.Ordinal, Pod: old.Pod, Node: old.Node, Volume: old.Volume, Address: old.Address})
+		}
 		*old = r
 	} else {
 		c.Members = append(c.Members, r)
@@ -178,6 +203,17 @@ func (c *Cluster) observe(p datadir.Position) {
 		}
 	}
 	c.Observed = append(c.Observed, p)
+}
+
+// Clone copies the state as deep as its transitions change it.
+func (c *Cluster) Clone() Cluster {
+	copied := *c
+	copied.Members = slices.Clone(c.Members)
+	copied.Grants = slices.Clone(c.Grants)
+	copied.Observed = slices.Clone(c.Observed)
+	copied.Strays = slices.Clone(c.Strays)
+	copied.Conditions = slices.Clone(c.Conditions)
+	return copied
 }
 
 func sorted(reports []Report) []Report {
