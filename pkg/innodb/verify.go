@@ -70,7 +70,6 @@ func (v *verification) run(ctx context.Context) error {
 	v.checkHeaders()
 	v.checkDefinitions()
 	if !v.report.InUse {
-		v.judgeCache()
 		v.checkRollbackSegments()
 		v.checkDictionary()
 		if err := v.checkAria(ctx); err != nil {

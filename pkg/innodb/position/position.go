@@ -50,6 +50,11 @@ type Position struct {
 	OnDisk int64 `json:"onDisk"`
 }
 
+// Most is the highest seqno that the server's recovery can answer: it commits
+// prepared transactions that follow the position without a gap. It bounds
+// nothing where the position is Unknown, or the log seems to lack its end.
+func (p Position) Most() int64 { return p.Seqno + int64(p.Prepared) }
+
 // Dirs are the places of the files. Only Data is needed; the others default to it.
 type Dirs struct {
 	Data string // datadir
