@@ -19,8 +19,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/e2e/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/scheduler|test/corpus|test/e2e|test/loopback|test/testbed)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/e2e/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/corpus|test/e2e|test/loopback|test/testbed)(/|$$)')
 
 .PHONY: help
 help: ## list the targets
@@ -63,6 +63,11 @@ bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by 
 	@mkdir -p $(BIN)
 	go build -o $(BIN)/bench-scheduler ./test/bench/scheduler
 	$(BIN)/bench-scheduler
+
+.PHONY: bench-scheduler-e2e
+bench-scheduler-e2e: build control-plane ## 500 re-created Galera clusters against a real API server: who comes home, stock and ours
+	go build -o $(BIN)/bench-scheduler-e2e ./test/bench/homecoming
+	$(BIN)/bench-scheduler-e2e
 
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed

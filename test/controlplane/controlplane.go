@@ -27,6 +27,7 @@ type Config struct {
 	Bin         string   // directory of the binaries; empty: Binaries()
 	APIServer   []string // further arguments of kube-apiserver
 	Controllers []string // controllers to run in kube-controller-manager; none: it does not run
+	Manager     []string // further arguments of kube-controller-manager
 	Scheduler   bool     // whether kube-scheduler runs
 }
 
@@ -107,9 +108,11 @@ func (c *ControlPlane) start(ctx context.Context) error {
 		return err
 	}
 	if len(c.config.Controllers) > 0 {
-		if err := c.run("kube-controller-manager", "--kubeconfig="+c.Kubeconfig(), "--leader-elect=false", "--secure-port=0",
-			"--pvclaimbinder-sync-period=1s", "--service-account-private-key-file="+c.path("service-account.key"),
-			"--controllers="+strings.Join(c.config.Controllers, ",")); err != nil {
+		if err := c.run("kube-controller-manager", append([]string{
+			"--kubeconfig=" + c.Kubeconfig(), "--leader-elect=false", "--secure-port=0",
+			"--pvclaimbinder-sync-period=1s", "--service-account-private-key-file=" + c.path("service-account.key"),
+			"--controllers=" + strings.Join(c.config.Controllers, ","),
+		}, c.config.Manager...)...); err != nil {
 			return err
 		}
 	}
@@ -167,6 +170,10 @@ func (c *ControlPlane) ready(ctx context.Context) error {
 		}
 	}
 }
+
+// Run starts another program from the directory of the binaries. It ends with
+// Stop, and is heard in Logs.
+func (c *ControlPlane) Run(name string, args ...string) error { return c.run(name, args...) }
 
 func (c *ControlPlane) run(name string, args ...string) error {
 	p, err := start(c.config, name, args...)

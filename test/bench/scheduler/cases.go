@@ -20,31 +20,39 @@ type kind struct {
 	ours bool // the pod has a claim of Berth's class
 }
 
-// The kinds of pods, in the order of the table.
-func kinds() []kind {
-	anywhere := func(world, int) string { return "" }
-	return []kind{
-		{
-			name: "bound volume", ours: true,
-			pod:  func(n int) *corev1.Pod { return memberPod(member{"db", n}) },
-			home: func(w world, n int) string { return w.home(member{"db", n}) },
-		},
-		{
-			name: "new volume", ours: true,
-			pod:  func(n int) *corev1.Pod { return memberPod(member{"new", n}) },
-			home: anywhere,
-		},
-		{
-			name: "foreign, no volume",
-			pod:  func(n int) *corev1.Pod { return pod(fmt.Sprintf("web-%d", n)) },
-			home: anywhere,
-		},
-		{
-			name: "foreign, network volume",
-			pod: func(n int) *corev1.Pod {
-				return withClaim(pod(fmt.Sprintf("app-%d", n)), fmt.Sprintf("network-%d", n))
-			},
-			home: anywhere,
+func anywhere(world, int) string { return "" }
+
+// boundVolume is a member whose claim is bound to the volume with its data.
+func boundVolume() kind {
+	return kind{
+		name: "bound volume", ours: true,
+		pod:  func(n int) *corev1.Pod { return memberPod(member{"db", n}) },
+		home: func(w world, n int) string { return w.home(member{"db", n}) },
+	}
+}
+
+// newVolume is a member whose claim has no volume.
+func newVolume() kind {
+	return kind{
+		name: "new volume", ours: true, home: anywhere,
+		pod: func(n int) *corev1.Pod { return memberPod(member{"new", n}) },
+	}
+}
+
+// noVolume is a pod of somebody else's, without a claim.
+func noVolume() kind {
+	return kind{
+		name: "foreign, no volume", home: anywhere,
+		pod: func(n int) *corev1.Pod { return pod(fmt.Sprintf("web-%d", n)) },
+	}
+}
+
+// foreignVolume is a pod of somebody else's, with a volume of another provisioner.
+func foreignVolume() kind {
+	return kind{
+		name: "foreign, network volume", home: anywhere,
+		pod: func(n int) *corev1.Pod {
+			return withClaim(pod(fmt.Sprintf("app-%d", n)), fmt.Sprintf("network-%d", n))
 		},
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,10 +13,10 @@ import (
 )
 
 type options struct {
-	manifest, out string
-	nodes         []int
-	plan          plan
-	neutralRounds int
+	manifests, out string
+	nodes          []int
+	plan           plan
+	neutralRounds  int
 }
 
 func newCommand() *cobra.Command {
@@ -43,7 +44,7 @@ A pod that is not placed, or not with its volume, ends the run with an error.`,
 		RunE:          func(*cobra.Command, []string) error { return o.run() },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.manifest, "manifest", "manifests/base/scheduler.yaml", "file with the configuration of Berth's scheduler")
+	flags.StringVar(&o.manifests, "manifests", "manifests", "directory with the configurations: base/scheduler.yaml, extender/kube-scheduler.yaml")
 	flags.StringVar(&o.out, "out", "_out", "directory for bench-scheduler.json")
 	flags.IntSliceVar(&o.nodes, "nodes", []int{100, 1000, 5000}, "sizes of cluster")
 	flags.IntVar(&o.plan.rounds, "rounds", 7, "rounds of each scheduler, for pods with volumes of ours")
@@ -54,45 +55,57 @@ A pod that is not placed, or not with its volume, ends the run with an error.`,
 }
 
 func (o options) run() error {
-	stock, err := stockProfiles()
-	if err != nil {
-		return err
-	}
-	ours, err := ourProfiles(o.manifest)
-	if err != nil {
-		return err
-	}
 	report := figures.Report{Target: "bench-scheduler"}
 	for _, n := range o.nodes {
-		if err := o.size(&report, n, stock, ours); err != nil {
+		if err := o.size(&report, n); err != nil {
 			return err
 		}
 	}
 	return report.Emit(os.Stdout, o.out)
 }
 
-// size measures one size of cluster: first as the schedulers are configured,
-// then with signatures.
-func (o options) size(report *figures.Report, nodes int, stock, ours []config.KubeSchedulerProfile) error {
-	if err := o.lanes(report, nodes, "", kinds(), stock, ours); err != nil {
+// size measures one size of cluster: as the schedulers are configured, in a
+// cluster where no volume is there yet, and with signatures.
+func (o options) size(report *figures.Report, nodes int) error {
+	stock, err := stockProfiles()
+	if err != nil {
 		return err
 	}
-	var foreign []kind
-	for _, k := range kinds() {
-		if !k.ours {
-			foreign = append(foreign, k)
+	ours, err := ourProfiles(filepath.Join(o.manifests, "base", "scheduler.yaml"))
+	if err != nil {
+		return err
+	}
+	full := world{nodes: nodes, volumes: volumesPerNode * nodes, pods: o.plan.most}
+	first := world{nodes: nodes, pods: o.plan.most}
+	for _, part := range []struct {
+		world       world
+		suffix      string
+		kinds       []kind
+		stock, ours []config.KubeSchedulerProfile
+	}{
+		{full, "", []kind{boundVolume(), newVolume(), noVolume(), foreignVolume()}, stock, ours},
+		{first, ", none there yet", []kind{newVolume()}, stock, ours},
+		{full, ", signed", []kind{noVolume()}, withSignatures(stock), withSignatures(ours)},
+	} {
+		if err := o.lanes(report, part.world, part.suffix, part.kinds, part.stock, part.ours); err != nil {
+			return err
 		}
 	}
-	return o.lanes(report, nodes, ", signed", foreign, withSignatures(stock), withSignatures(ours))
+	return footprint(report, full)
 }
 
-func (o options) lanes(report *figures.Report, nodes int, suffix string, kinds []kind, stock, ours []config.KubeSchedulerProfile) error {
-	w := world{nodes: nodes, volumes: volumesPerNode * nodes, pods: o.plan.most}
-	lanes := make([]*lane, 0, 3)
-	for _, s := range []setup{
-		{name: "stock", profiles: stock},
-		{name: "VolumeHome", profiles: ours},
-	} {
+func (o options) lanes(report *figures.Report, w world, suffix string, kinds []kind, stock, ours []config.KubeSchedulerProfile) error {
+	dir, err := os.MkdirTemp("", "bench-scheduler-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	extended, err := extenderSetup(filepath.Join(o.manifests, "extender", "kube-scheduler.yaml"), dir, stock)
+	if err != nil {
+		return err
+	}
+	var lanes []*lane
+	for _, s := range []setup{{name: "stock", profiles: stock}, {name: "VolumeHome", profiles: ours}, extended} {
 		w.csiDriver = s.name == "stock"
 		l, err := newLane(s, w)
 		if err != nil {
@@ -106,13 +119,13 @@ func (o options) lanes(report *figures.Report, nodes int, suffix string, kinds [
 		if !k.ours {
 			p.rounds = o.neutralRounds
 		}
-		fmt.Fprintf(os.Stderr, "%d nodes: %s%s\n", nodes, k.name, suffix)
+		fmt.Fprintf(os.Stderr, "%d nodes: %s%s\n", w.nodes, k.name, suffix)
 		results, err := interleave(k, lanes, p)
 		if err != nil {
 			return err
 		}
 		for _, r := range results {
-			add(report, fmt.Sprintf("%d nodes, %s%s: %s", nodes, k.name, suffix, r.lane.name), k, r, results[0])
+			add(report, fmt.Sprintf("%d nodes, %s%s: %s", w.nodes, k.name, suffix, r.lane.name), k, r, results[0])
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ type result struct {
 func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 	results := make([]result, len(lanes))
 	for i, l := range lanes {
-		warm, err := l.run(k, min(3, p.most))
+		warm, err := l.warm(k, min(3, p.most))
 		if err != nil {
 			return nil, err
 		}

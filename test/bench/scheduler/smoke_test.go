@@ -13,17 +13,9 @@ import (
 // when its figures are wanted. Speed is not judged; that all pods are placed,
 // that they are with their volumes, and that foreign pods are batched, is.
 func TestSmoke(t *testing.T) {
-	stock, err := stockProfiles()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := ourProfiles("../../../manifests/base/scheduler.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := options{plan: plan{rounds: 2, length: time.Millisecond, most: 6}, neutralRounds: 2}
+	o := options{manifests: "../../../manifests", plan: plan{rounds: 2, length: time.Millisecond, most: 6}, neutralRounds: 2}
 	var report figures.Report
-	if err := o.size(&report, 12, stock, ours); err != nil {
+	if err := o.size(&report, 12); err != nil {
 		t.Fatal(err)
 	}
 	signed := 0
