@@ -19,6 +19,15 @@ type space struct {
 	files []*os.File // one behind the other
 }
 
+// encrypted says whether a sound page of the tablespace is: it then names the
+// version of its key.
+func (s *space) encrypted(p []byte) bool {
+	if s.Full {
+		return binary.BigEndian.Uint32(p) != 0
+	}
+	return s.Encrypted && binary.BigEndian.Uint32(p[26:]) != 0
+}
+
 // spaces are the system tablespace, id 0, and the undo tablespaces.
 type spaces struct {
 	byID map[uint32]*space
@@ -141,11 +150,14 @@ func (s *spaces) read(p redo.Page) ([]byte, page.Result, error) {
 // The page is nil when there is no good copy.
 func (s *spaces) sound(p redo.Page) ([]byte, error) {
 	b, result, err := s.read(p)
-	if err != nil || !result.IsBad() {
-		if err == nil && s.byID[p.Space].Full && !page.IsZero(b[:4]) {
+	if err != nil {
+		return nil, err
+	}
+	if !result.IsBad() {
+		if s.byID[p.Space].encrypted(b) {
 			return nil, unknown("tablespace %d is encrypted", p.Space)
 		}
-		return b, err
+		return b, nil
 	}
 	var newest []byte
 	for _, number := range s.copies {
