@@ -32,6 +32,7 @@ names:
     plugins:
       multiPoint: {enabled: [{name: VolumeHome}]}
       preFilter:  {enabled: [{name: VolumeHome}]}  # first: its reason is the one that is shown
+      postFilter: {enabled: [{name: VolumeHome}]}  # first: it looks wider before anybody is evicted
 
 Pods ask for it with spec.schedulerName: berth-scheduler. A pod that has to wait
 says why in its events: kubectl describe pod NAME.`

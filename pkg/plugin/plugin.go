@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
+	"k8s.io/utils/lru"
 
 	"github.com/berth-dev/berth/pkg/inventory"
 	"github.com/berth-dev/berth/pkg/placement"
@@ -27,6 +28,7 @@ type VolumeHome struct {
 	handle    handle
 	waiting   waiting
 	asking    asking
+	wide      *lru.Cache // UIDs of pods that the best nodes were not enough for
 }
 
 // handle is what the plugin needs of the scheduler after its start.
@@ -38,6 +40,7 @@ type handle interface {
 var (
 	_ fwk.PreFilterPlugin   = &VolumeHome{}
 	_ fwk.FilterPlugin      = &VolumeHome{}
+	_ fwk.PostFilterPlugin  = &VolumeHome{}
 	_ fwk.PreScorePlugin    = &VolumeHome{}
 	_ fwk.ScorePlugin       = &VolumeHome{}
 	_ fwk.ReservePlugin     = &VolumeHome{}
@@ -53,7 +56,7 @@ func New(ctx context.Context, _ runtime.Object, h fwk.Handle) (fwk.Plugin, error
 	if err != nil {
 		return nil, fmt.Errorf("start %s for profile %s (one profile may enable it): %w", Name, h.ProfileName(), err)
 	}
-	p := &VolumeHome{life: ctx, inventory: i, handle: h}
+	p := &VolumeHome{life: ctx, inventory: i, handle: h, wide: lru.New(wideMost)}
 	go i.Run(ctx, func() { p.wake(klog.FromContext(ctx)) })
 	return p, nil
 }
@@ -63,7 +66,7 @@ func (p *VolumeHome) Name() string { return Name }
 
 // PreFilter pins the pod to the node with its data, refuses it with the reason,
 // or leaves the nodes to Filter.
-func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
 	request, reason := p.inventory.Request(pod)
 	if reason == nil && len(request.Claims) == 0 {
 		return nil, fwk.NewStatus(fwk.Skip)
@@ -74,14 +77,17 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 	}
 	facts := p.inventory.Facts(request)
 	verdict := placement.Decide(request, facts)
-	state.Write(Name, &cycle{member: request.Member, verdict: verdict, apiServer: facts.APIServer})
+	c := &cycle{member: request.Member, verdict: verdict, apiServer: facts.APIServer}
+	state.Write(Name, c)
 	switch verdict.Action {
 	case placement.Pin:
 		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node)
 		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
 	case placement.Allow:
 		logger.V(4).Info("Looks for a node for new volumes", "member", request.Member, "claims", len(verdict.Blank))
-		return nil, nil
+		result := p.narrow(ctx, state, pod, verdict, nodes)
+		c.narrowed = result != nil
+		return result, nil
 	}
 	if verdict.Reason.Code == placement.CodeReportsUnchecked {
 		p.wakeWhenChecked(logger, pod)
@@ -164,8 +170,9 @@ func (p *VolumeHome) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 // cycle is what PreFilter leaves for the later steps of one scheduling cycle. It
 // is not changed after that, so clones share it.
 type cycle struct {
-	member  placement.Member
-	verdict placement.Verdict
+	member   placement.Member
+	verdict  placement.Verdict
+	narrowed bool // to the best nodes
 	// apiServer is the one that the verdict is good for.
 	apiServer string
 }
