@@ -32,6 +32,9 @@ func (v *verification) readLog(ctx context.Context) error {
 		// checkMandatory says so.
 	case errors.As(fault, &damage):
 		v.findFile(Fatal, RedoLog, redo.FileName, damage.Expected, fmt.Sprintf("%s at byte %d", damage.Found, damage.Offset))
+	case v.log.Whole:
+		v.find(Finding{Verdict: NotVerified, Code: UndoHeader, File: "ibdata1", Page: -1, Expected: "the position in the rollback segments",
+			Found: fault.Error(), Do: "see the findings on these pages and files"})
 	default:
 		v.find(Finding{Verdict: NotVerified, Code: FormatUnknown, File: redo.FileName, Page: -1, Expected: "a redo log that can be read here",
 			Found: fault.Error(), Do: "let the server recover, then check again; the position is not known before that"})
@@ -60,8 +63,8 @@ func (v *verification) judgeExtent() {
 			fmt.Sprintf("an end of the log at %d, before it", log.Extent.End))
 		return
 	}
-	v.logRead = log.Fault == nil
-	v.report.Recovered = v.logRead && log.Clean
+	v.logRead = log.Whole
+	v.report.Recovered = v.logRead && log.Extent.Changes == 0
 	if log.Beyond != 0 {
 		v.find(Finding{Verdict: NotVerified, Code: RedoCut, File: redo.FileName, Page: -1, Expected: "nothing behind the end of the log",
 			Found: fmt.Sprintf("whole mini-transactions at %d, behind the end at %d", log.Beyond, log.Extent.End),

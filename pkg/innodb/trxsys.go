@@ -76,15 +76,17 @@ func (l *layout) readDoublewrite() {
 	if f == nil {
 		return
 	}
+	extent := uint32(f.space.Extent())
 	p, err := f.readPage(trxSysPage)
 	if err != nil || f.space.Check(p, trxSysPage, 0).IsBad() {
+		// Where every server makes it. The page itself gets a finding.
+		l.doublewrite = []span{{extent, 3 * extent}}
 		return
 	}
 	at := p[len(p)-doublewriteEnd:]
 	if binary.BigEndian.Uint32(at[10:]) != doublewriteOK {
 		return
 	}
-	extent := uint32(f.space.Extent())
 	for _, offset := range []int{14, 18} {
 		block := binary.BigEndian.Uint32(at[offset:])
 		l.doublewrite = append(l.doublewrite, span{block, block + extent})

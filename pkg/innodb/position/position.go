@@ -99,6 +99,9 @@ type Facts struct {
 	Position
 	redo.Extent
 	redo.Changes
+	// Whole says that the log was read to its end, so that Extent and Changes are
+	// right even when the position is not known for damage to pages.
+	Whole bool
 	// Log is the header of the log, as far as it was read.
 	Log redo.Header
 	// Fault is what makes the position Unknown. It is *redo.Damage when the log is
@@ -111,7 +114,7 @@ func Examine(ctx context.Context, dirs Dirs) (Facts, error) {
 	f := Facts{}
 	r := replay{changes: &f.Changes}
 	p, err := r.position(ctx, dirs.complete())
-	f.Position, f.Extent, f.Fault = p, r.extent, r.fault
+	f.Position, f.Extent, f.Fault, f.Whole = p, r.extent, r.fault, r.whole
 	if r.log != nil {
 		f.Log = r.log.Header
 	}

@@ -1,6 +1,7 @@
 package position
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ type replay struct {
 	changes *redo.Changes
 	// fault is why the position is not known.
 	fault error
+	// whole says that the log was read to its end, whatever the pages are like.
+	whole bool
 	// damaged pages are not whole in the data files, and have no copy.
 	damaged []redo.Page
 }
@@ -86,11 +89,13 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	if sys == nil || page.IsZero(sys) {
-		return unknown("the TRX_SYS page is damaged and has no copy")
+		return r.blind(ctx, unknown("the TRX_SYS page is damaged and has no copy"))
 	}
 	watched := segmentPages(sys)
 	for range 3 {
-		if err := r.load(watched); err != nil {
+		if err := r.load(watched); errors.Is(err, errUnknown) {
+			return r.blind(ctx, err)
+		} else if err != nil {
 			return err
 		}
 		if err := r.scan(ctx); err != nil {
@@ -103,6 +108,12 @@ func (r *replay) run(ctx context.Context) error {
 		watched = now
 	}
 	return unknown("the list of rollback segments does not settle")
+}
+
+// blind reads the log for what else it tells, when the position cannot be known.
+func (r *replay) blind(ctx context.Context, why error) error {
+	r.images = map[redo.Page]*redo.Image{}
+	return cmp.Or(r.scan(ctx), why)
 }
 
 // load reads the watched pages as the data files hold them.
@@ -150,6 +161,7 @@ func (r *replay) scan(ctx context.Context) error {
 	if !r.log.Whole(r.extent) {
 		return unknown("the redo log ends at LSN %d, before what confirms its checkpoint %d", r.extent.End, r.extent.Checkpoint)
 	}
+	r.whole = true
 	return nil
 }
 
