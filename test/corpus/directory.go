@@ -65,7 +65,7 @@ func (d Directory) prepare() error {
 	if err := os.MkdirAll(d.Root, 0o755); err != nil {
 		return err
 	}
-	for _, dir := range []string{d.Data(), d.outside(), filepath.Join(d.Root, "undo")} {
+	for _, dir := range []string{d.Data(), d.outside(), filepath.Join(d.Root, "undo"), filepath.Join(d.Root, "tmp")} {
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chown(dir, int(account.Uid), int(account.Gid))); err != nil {
 			return err
 		}
@@ -81,6 +81,8 @@ func (d Directory) prepare() error {
 func (d Directory) configuration() []byte {
 	var b bytes.Buffer
 	b.WriteString("[mysqld]\n")
+	// Servers that start remove the temporary tables of others, if they share a place.
+	fmt.Fprintf(&b, "tmpdir=%s\n", filepath.Join(d.Root, "tmp"))
 	fmt.Fprintf(&b, "datadir=%s\ninnodb_page_size=%d\ninnodb_checksum_algorithm=%s\n", d.Data(), d.Format.PageSize, d.Format.Checksum)
 	fmt.Fprintf(&b, "innodb_undo_tablespaces=%d\n", d.Format.Undo)
 	if d.Format.System != "" {

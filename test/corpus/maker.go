@@ -20,6 +20,28 @@ type Maker struct {
 	mutex sync.Mutex
 }
 
+// NewMaker makes directories below root, which the server's user must be able to
+// reach.
+func NewMaker(root string) (*Maker, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		return nil, err
+	}
+	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return nil, err
+		}
+		if info.Mode().Perm()&1 == 0 {
+			return nil, fmt.Errorf("corpus in %s: the server's user cannot enter %s (mode %o); choose another place", root, dir, info.Mode().Perm())
+		}
+	}
+	return &Maker{Root: root}, nil
+}
+
 // Fresh makes an installed directory without tables of the load.
 func (m *Maker) Fresh(ctx context.Context, format Format, name string, settings ...string) (Directory, error) {
 	d := Directory{Root: filepath.Join(m.Root, name), Format: format, Settings: settings}

@@ -37,14 +37,6 @@ func TestCorruption(t *testing.T) {
 	}
 }
 
-func sentences(r innodb.Report) []string {
-	var lines []string
-	for _, f := range r.Findings[:min(10, len(r.Findings))] {
-		lines = append(lines, string(f.Code)+": "+f.String())
-	}
-	return lines
-}
-
 // TestStageIsSound holds that the directories which are damaged have no finding of
 // their own.
 func TestStageIsSound(t *testing.T) {

@@ -20,7 +20,11 @@ func maker(t *testing.T) *corpus.Maker {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return &corpus.Maker{Root: dir}
+	m, err := corpus.NewMaker(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // TestCrashes kills a server 30 times, over all formats and kinds of load. What

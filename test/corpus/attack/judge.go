@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/innodb"
 	"github.com/berth-dev/berth/pkg/innodb/position"
 	"github.com/berth-dev/berth/test/corpus"
@@ -15,17 +16,23 @@ type Judgement struct {
 	Place  position.Position
 }
 
-// Judge verifies every page and reads the position.
+// Judge looks at a directory as galera-init validate does: every page, the log
+// and the position, and Galera's own files.
 func Judge(ctx context.Context, d corpus.Directory) (Judgement, error) {
 	report, err := innodb.Verify(ctx, d.Data(), innodb.Options{UndoDir: d.UndoDir(), SystemFiles: d.SystemFiles()})
 	if err != nil {
 		return Judgement{}, err
 	}
-	place, err := position.Read(ctx, position.Dirs{Data: d.Data(), Undo: d.UndoDir()})
+	evidence, err := datadir.Look(datadir.Volume{Root: d.Root, Data: d.Data()})
 	if err != nil {
 		return Judgement{}, err
 	}
-	return Judgement{report, place}, nil
+	report.Add(evidence.Findings(report)...)
+	j := Judgement{Report: report, Place: position.Position{Certainty: position.Unknown}}
+	if report.Position != nil {
+		j.Place = *report.Position
+	}
+	return j, nil
 }
 
 // falseAlarms are the findings on a directory that is known to be sound. Pages
@@ -55,4 +62,13 @@ func unverifiable(f corpus.Format, code innodb.Code) bool {
 		return f.EncryptedRedo
 	}
 	return false
+}
+
+// sentences are a report's first findings in words.
+func sentences(r innodb.Report) []string {
+	var lines []string
+	for _, f := range r.Findings[:min(10, len(r.Findings))] {
+		lines = append(lines, string(f.Code)+": "+f.String())
+	}
+	return lines
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/test/corpus"
 	"github.com/berth-dev/berth/test/corpus/damage"
 )
@@ -19,6 +20,8 @@ type Stage struct {
 	maker    *corpus.Maker
 	states   map[damage.State]corpus.Directory
 	material damage.Material
+	// positions are those of the states, by the server's recovery.
+	positions map[damage.State]datadir.Position
 }
 
 // stageFormat is that of the reference's table, with tables of plain formats.
@@ -40,7 +43,7 @@ func NewStage(ctx context.Context, maker *corpus.Maker, seed uint64) (*Stage, er
 	if err != nil {
 		return nil, err
 	}
-	s := &Stage{maker: maker, states: map[damage.State]corpus.Directory{}}
+	s := &Stage{maker: maker, states: map[damage.State]corpus.Directory{}, positions: map[damage.State]datadir.Position{}}
 	older, err := maker.Clean(ctx, format, "stage/older", stageRows)
 	if err != nil {
 		return nil, err
@@ -55,7 +58,15 @@ func NewStage(ctx context.Context, maker *corpus.Maker, seed uint64) (*Stage, er
 	}
 	s.states[damage.Stopped] = stopped
 	s.material = damage.Material{Older: older.Data(), Newer: newer.Data()}
-	return s, errors.Join(s.kill(ctx, stopped, seed), s.interrupt(ctx, stopped), s.transfer(ctx, stopped))
+	if err := errors.Join(s.kill(ctx, stopped, seed), s.interrupt(ctx, stopped), s.transfer(ctx, stopped)); err != nil {
+		return nil, err
+	}
+	for _, state := range []damage.State{damage.Stopped, damage.Definition} {
+		if err := s.locate(ctx, state); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // copy makes an empty place and copies a directory to it.
@@ -84,10 +95,26 @@ func (s *Stage) further(ctx context.Context, from corpus.Directory, name string,
 	return d, errors.Join(load.Wait(), server.Stop())
 }
 
-// kill makes the killed directory. The small pool writes pages back all the
-// time, and with them the doublewrite buffer.
+// kill makes the killed directory, again if it has no place for one of the kinds
+// of damage: when the server dies is not by the seed.
 func (s *Stage) kill(ctx context.Context, from corpus.Directory, seed uint64) error {
-	d, err := s.copy(ctx, from, "stage/killed", "innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1", "innodb_adaptive_flushing=OFF")
+	const tries = 8
+	var unfit error
+	for try := range uint64(tries) {
+		if err := s.killOnce(ctx, from, seed+try); err != nil {
+			return err
+		}
+		if unfit = s.fits(ctx, damage.Killed, seed); unfit == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("kill: %d directories without a place for damage: %w", tries, unfit)
+}
+
+// killOnce kills a server with a small pool, which writes pages back all the
+// time, and with them the doublewrite buffer.
+func (s *Stage) killOnce(ctx context.Context, from corpus.Directory, seed uint64) error {
+	d, err := s.copy(ctx, from, "stage/killed", "innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1")
 	if err != nil {
 		return err
 	}
@@ -103,15 +130,34 @@ func (s *Stage) kill(ctx context.Context, from corpus.Directory, seed uint64) er
 		return err
 	}
 	s.states[damage.Killed] = d
-	recovered, err := s.copy(ctx, d, "stage/recovered")
+	s.material.Recovered = filepath.Join(s.maker.Root, "stage/recovered-"+string(damage.Killed), "data")
+	return s.locate(ctx, damage.Killed)
+}
+
+// fits says whether all kinds of damage to a state find a place.
+func (s *Stage) fits(ctx context.Context, state damage.State, seed uint64) error {
+	for _, c := range damage.Cases() {
+		if c.On != state {
+			continue
+		}
+		if _, err := s.Damage(ctx, c, "try", seed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// locate lets the server recover a copy of a state and notes the position.
+func (s *Stage) locate(ctx context.Context, state damage.State) error {
+	d, err := s.copy(ctx, s.states[state], "stage/recovered-"+string(state))
 	if err != nil {
 		return err
 	}
-	r, err := recovered.Recover(ctx)
-	if err == nil && r.Exit != 0 {
-		err = fmt.Errorf("recover %s: the server ended with %d", recovered.Root, r.Exit)
+	r, err := d.Recover(ctx)
+	if err == nil && (r.Exit != 0 || !r.Found) {
+		err = fmt.Errorf("recover %s: the server ended with %d", d.Root, r.Exit)
 	}
-	s.material.Recovered = recovered.Data()
+	s.positions[state] = r.Position
 	return err
 }
 

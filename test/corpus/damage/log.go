@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/berth-dev/berth/pkg/innodb"
 )
@@ -69,12 +70,10 @@ func killed() []Case {
 			})
 		}},
 		{"C3", "bad page that redo touches, without a copy", Killed, []innodb.Code{innodb.PageChecksum}, innodb.Fatal, func(s *scene, m Material) error {
-			no, err := s.untouched(m, false)
-			return errors.Join(err, s.flipPage(one, no))
+			return s.flipLeaf(m, true)
 		}},
 		{"C4", "bad page that redo does not touch", Killed, []innodb.Code{innodb.PageChecksum}, innodb.Fatal, func(s *scene, m Material) error {
-			no, err := s.untouched(m, true)
-			return errors.Join(err, s.flipPage(one, no))
+			return s.flipLeaf(m, false)
 		}},
 		{"C5", "an older redo log put back", Killed, []innodb.Code{innodb.PageLSN, innodb.RedoCut}, innodb.Fatal, func(s *scene, m Material) error {
 			return s.replace(redo, m.Older+"/"+redo)
@@ -89,46 +88,43 @@ func killed() []Case {
 	}
 }
 
-// untouched finds a leaf page that recovery does not change, or else one that it
-// does change, which is neither made anew by the log nor in the doublewrite buffer.
-func (s *scene) untouched(m Material, want bool) (int, error) {
-	before, err := s.read(one)
-	if err != nil {
-		return 0, err
-	}
-	after, err := os.ReadFile(m.Recovered + "/" + one)
-	if err != nil {
-		return 0, err
-	}
+// flipLeaf turns over a bit of a leaf page that recovery changes, or else of one
+// that it does not change; the page is neither made anew by the log nor in the
+// doublewrite buffer.
+func (s *scene) flipLeaf(m Material, changed bool) error {
 	log, err := s.read(redo)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	system, err := s.read("ibdata1")
 	if err != nil {
-		return 0, err
+		return err
 	}
 	from, _ := checkpoint(log)
-	copied := map[int]bool{}
-	for _, no := range doublewritten(system, before, 0) {
-		copied[no] = true
-	}
-	var found []int
-	for _, no := range leaves(before) {
-		if no >= len(after)/pageSize || copied[no] {
-			continue
+	for _, name := range written {
+		before, err := s.read(name)
+		if err != nil {
+			return err
 		}
-		same := string(at(before, no)) == string(at(after, no))
-		// A page that was there before the checkpoint was not made after it, unless it
-		// had been freed.
-		if same == want && lsn(at(before, no)) < from {
-			found = append(found, no)
+		after, err := os.ReadFile(m.Recovered + "/" + name)
+		if err != nil {
+			return err
+		}
+		copied := doublewritten(system, before, 0)
+		var found []int
+		for _, no := range leaves(before) {
+			// A page that was there before the checkpoint was not made after it, unless it
+			// had been freed.
+			if no < len(after)/pageSize && lsn(at(before, no)) < from && !slices.Contains(copied, no) &&
+				changed == (string(at(before, no)) != string(at(after, no))) {
+				found = append(found, no)
+			}
+		}
+		if len(found) > 0 {
+			return s.flipPage(name, pick(s, found))
 		}
 	}
-	if len(found) == 0 {
-		return 0, fmt.Errorf("no page of %s that recovery leaves alone: %v", one, want)
-	}
-	return pick(s, found), nil
+	return fmt.Errorf("no leaf page for which it holds that recovery changes it: %v", changed)
 }
 
 // tear leaves a page half written, whose good copy is in the doublewrite buffer.
@@ -142,7 +138,7 @@ func (s *scene) tear() error {
 		return err
 	}
 	from, _ := checkpoint(log)
-	for _, name := range []string{one, other, "cargo/t3.ibd"} {
+	for _, name := range written {
 		table, err := s.read(name)
 		if err != nil {
 			return err
@@ -164,7 +160,7 @@ func (s *scene) tear() error {
 // after recovery; the log had all that it says at least up to there.
 func lastLSN(dir string) (uint64, error) {
 	highest := uint64(0)
-	for _, name := range []string{"ibdata1", one, other, "cargo/t3.ibd"} {
+	for _, name := range append([]string{"ibdata1"}, written...) {
 		b, err := os.ReadFile(dir + "/" + name)
 		if err != nil {
 			return 0, err

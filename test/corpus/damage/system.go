@@ -89,6 +89,6 @@ func unfinished() []Case {
 			}
 			return err
 		}},
-		{"F3", "killed inside a DDL statement", Definition, nil, innodb.Fine, nothing},
+		{"F3", "killed inside a DDL statement", Definition, []innodb.Code{innodb.Grastate}, innodb.Repairable, nothing},
 	}
 }

@@ -14,6 +14,9 @@ const (
 	other = "cargo/t2.ibd"
 )
 
+// written are all tables that the load writes.
+var written = []string{one, other, "cargo/t3.ibd"}
+
 // tables are kinds of damage to a table's own file.
 func tables() []Case {
 	return []Case{
@@ -70,8 +73,8 @@ func tables() []Case {
 // files are kinds of damage to whole files, and to first pages.
 func files() []Case {
 	return []Case{
-		{"10", "grastate.dat empty", Stopped, []innodb.Code{innodb.TransferPartial}, innodb.Fatal, func(s *scene, _ Material) error { return os.Truncate(s.path("grastate.dat"), 0) }},
-		{"10b", "grastate.dat deleted", Stopped, []innodb.Code{innodb.TransferPartial}, innodb.Fatal, func(s *scene, _ Material) error { return os.Remove(s.path("grastate.dat")) }},
+		{"10", "grastate.dat empty", Stopped, []innodb.Code{innodb.Grastate}, innodb.Repairable, func(s *scene, _ Material) error { return os.Truncate(s.path("grastate.dat"), 0) }},
+		{"10b", "grastate.dat deleted", Stopped, []innodb.Code{innodb.Grastate}, innodb.Repairable, func(s *scene, _ Material) error { return os.Remove(s.path("grastate.dat")) }},
 		{"11", "table's file deleted", Stopped, []innodb.Code{innodb.SpaceMissing}, innodb.Fatal, func(s *scene, _ Material) error { return os.Remove(s.path(one)) }},
 		{"12", "table's .frm deleted", Stopped, []innodb.Code{innodb.FrmMissing}, innodb.Fatal, func(s *scene, _ Material) error { return os.Remove(s.path("cargo/t1.frm")) }},
 		{"13", "bit flip in page 0", Stopped, []innodb.Code{innodb.PageChecksum, innodb.SpaceHeader}, innodb.Fatal, func(s *scene, _ Material) error { return s.flipPage(one, 0) }},
