@@ -69,6 +69,24 @@ bench-scheduler-e2e: build control-plane ## 500 re-created Galera clusters again
 	go build -o $(BIN)/bench-scheduler-e2e ./test/bench/homecoming
 	$(BIN)/bench-scheduler-e2e
 
+CORPUS := go run ./test/corpus/cmd/corpus
+
+.PHONY: corpus
+corpus: deps ## data directories of real servers in every format, clean and killed, into _out/corpus
+	$(CORPUS) make
+
+.PHONY: crash-runs
+crash-runs: deps ## kill N servers under load (N=200): no false alarm, and the server's own position
+	$(CORPUS) crash-runs --runs $(or $(N),200)
+
+.PHONY: corruption-table
+corruption-table: deps ## every kind of damage: what validate, innochecksum, --wsrep-recover and a server say
+	$(CORPUS) corruption-table --docs docs/corruption-table.md
+
+.PHONY: bit-flips
+bit-flips: deps ## N single bits turned over in used pages of every format (N=10000): how many are found
+	$(CORPUS) bit-flips --flips $(or $(N),10000)
+
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...
