@@ -1,6 +1,9 @@
 package datadir
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Class says what a data directory may be used for.
 type Class string
@@ -54,7 +57,9 @@ func (e Evidence) Decided(owner Owner) bool {
 
 // NeedsRecovery says whether only the server's own recovery can tell the
 // position. It changes files, and after a stop in order it is not needed.
-func (e Evidence) NeedsRecovery() bool { return !e.Grastate.IsReal() || len(e.Traces) > 0 }
+func (e Evidence) NeedsRecovery() bool {
+	return !e.Grastate.IsReal() || len(e.Traces) > 0 || len(e.Markers) > 0
+}
 
 // Assess classifies a volume. Recovery may be nil when the evidence is decided,
 // when a finding is fatal, or when none is needed. Native is the position that
@@ -176,7 +181,9 @@ func (e Evidence) isEmpty() bool {
 // zero uuid in a complete file is an interrupted DDL, after the transfer.
 func (e Evidence) isTransferVictim() bool {
 	cut := e.Grastate.State == GrastateEmpty || e.Grastate.State == GrastateMissing
-	return len(e.Markers) > 0 || (cut && e.Lineage != nil && e.Lineage.FullTransfer)
+	joiner := slices.ContainsFunc(e.Markers, func(name string) bool { return !slices.Contains(donorMarkers, name) })
+	lost := len(e.Markers) > 0 && !e.Grastate.KnowsHistory()
+	return joiner || lost || (cut && e.Lineage != nil && e.Lineage.FullTransfer)
 }
 
 func firstOf(lines []string) string {

@@ -285,6 +285,8 @@ func TestAssess(t *testing.T) {
 		{"in DDL", Evidence{Entries: 9, Grastate: saved(ZeroUUID, -1)}, recovered(uuidA, 4), nil, UnsafeDDL, Position{uuidA, 4}},
 		{"in DDL, after a full transfer", Evidence{Entries: 9, Grastate: saved(ZeroUUID, -1), Lineage: joined}, recovered(uuidA, 4), nil, UnsafeDDL, Position{uuidA, 4}},
 		{"SST marker", Evidence{Entries: 9, Grastate: saved(uuidA, 5), Markers: []string{"sst_in_progress"}}, nil, nil, SSTVictim, Undefined},
+		{"donor that was killed", Evidence{Entries: 9, Grastate: saved(uuidA, 5), Markers: []string{"wsrep_sst.pid", "rsync_sst_complete"}}, recovered(uuidA, 7), nil, Crashed, Position{uuidA, 7}},
+		{"joiner that was killed before it wrote more", Evidence{Entries: 9, Grastate: saved(ZeroUUID, -1), Markers: []string{"wsrep_sst.pid"}}, nil, nil, SSTVictim, Undefined},
 		{"full transfer cut", Evidence{Entries: 9, Grastate: Grastate{GrastateEmpty, Undefined, true}, Lineage: joined}, nil, nil, SSTVictim, Undefined},
 		{"empty", Evidence{Grastate: Grastate{GrastateMissing, Undefined, true}, Lineage: ours}, nil, nil, Empty, Undefined},
 		{"installation not finished", Evidence{Entries: 9, Installing: true, Grastate: saved(uuidA, 0)}, nil, nil, Empty, Undefined},

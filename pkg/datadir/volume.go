@@ -54,6 +54,16 @@ var transferMarkers = []string{
 	"#clone/#status_in_progress", "#clone/#status_error", "#clone/#replace_files",
 }
 
+// Of these a donor makes as well, in its own sound data. They tell of a victim
+// only where grastate.dat does not know its history any more: a joiner forgets it
+// before its copy begins.
+var donorMarkers = []string{"wsrep_sst.pid", "rsync_sst_complete"}
+
+// ProcessFiles name processes of a state transfer. They have been reported when
+// a server starts, and must not be there: in the next container the same number
+// belongs to another process, and the transfer would wait for its end.
+var ProcessFiles = []string{"wsrep_sst.pid", "rsync_sst.pid", "clone_sst.pid"}
+
 // Files that a server has while it runs and takes away when it is stopped in
 // order. They are needed because grastate.dat alone does not tell: a paused
 // provider (FLUSH TABLES WITH READ LOCK, a backup, a donor) writes its seqno
