@@ -29,7 +29,7 @@ type memberFlags struct {
 	Claim                                       string
 	Volume, DataDir, RunDir                     string
 	Installer, InitSQL, RecoveryPool            string
-	GroupPort                                   int
+	GroupPort, ProbePort                        int
 	Kubeconfig                                  string
 
 	command []string
@@ -50,6 +50,7 @@ func (f *memberFlags) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.InitSQL, "init-sql", "", "a file of SQL that a first installation runs, for users and databases")
 	fs.StringVar(&f.RecoveryPool, "recovery-buffer-pool", "64M", "buffer pool of the server while it recovers its position; bounds the memory that takes")
 	fs.IntVar(&f.GroupPort, "group-port", 4567, "the port on which Galera servers listen for each other")
+	fs.IntVar(&f.ProbePort, "probe-port", 9104, "the port on which the other members' sidecars answer")
 	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "how to reach the API server from outside a pod; empty means the pod's service account")
 }
 
@@ -105,6 +106,9 @@ func (f *memberFlags) Member() (*member.Member, error) {
 			}
 			conn.Close()
 			return true
+		},
+		Outside: func(ctx context.Context, address string) bool {
+			return outsidePrimary(ctx, net.JoinHostPort(address, strconv.Itoa(f.ProbePort)))
 		},
 		RunDir:  f.RunDir,
 		NewUUID: func() string { return string(uuid.NewUUID()) },

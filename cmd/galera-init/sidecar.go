@@ -20,7 +20,7 @@ import (
 // Sidecar stands beside a running server.
 type Sidecar struct {
 	Socket, Account, Listen, Volume string
-	FlushInterval                   time.Duration
+	FlushInterval, NonPrimaryLimit  time.Duration
 
 	settled atomic.Bool // a flush has ended since the server became fit
 }
@@ -34,7 +34,11 @@ func newSidecarCommand() *cobra.Command {
 
 It answers /readyz with 200 while the server is Synced, in a Primary component, ready and not
 told to reject queries, and with 503 and the reason otherwise. /livez answers while sidecar runs:
-it says nothing about the server, for a donor or joiner must not be killed for being one.
+it says nothing about the server, for a donor or joiner must not be killed for being one. /group says
+whether the server is in a Primary component, to members that think of joining it.
+
+A server that is in no Primary component for --non-primary-limit is shut down: it serves nobody, and
+what it holds may be needed. It reports, like the others, and one of them bootstraps.
 
 It flushes the volume's file system every --flush-interval. Galera maps galera.cache and never syncs
 it: after a power cut it would lag behind the database, be forgotten at the next start, and every
@@ -54,6 +58,7 @@ zeros in them. So /readyz answers 200 only after such a flush.`,
 	flags.StringVar(&s.Account, "account", "mysql", "the account to ask as; the server lets it in by its operating system user (unix_socket)")
 	flags.StringVar(&s.Listen, "listen", ":9104", "address to answer probes on")
 	flags.StringVar(&s.Volume, "volume", "/var/lib/galera", "where the volume with the server's data is mounted")
+	flags.DurationVar(&s.NonPrimaryLimit, "non-primary-limit", 30*time.Second, "how long a server may be in no Primary component before it is shut down, so that it can report; 0 means for ever")
 	flags.DurationVar(&s.FlushInterval, "flush-interval", time.Second, "time between two flushes of the volume")
 	return cmd
 }
@@ -63,6 +68,9 @@ func (s *Sidecar) Validate() error {
 	var problems []error
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		problems = append(problems, fmt.Errorf("--listen: %w", err))
+	}
+	if s.NonPrimaryLimit < 0 {
+		problems = append(problems, fmt.Errorf("--non-primary-limit: %s is negative", s.NonPrimaryLimit))
 	}
 	if s.FlushInterval < 100*time.Millisecond {
 		problems = append(problems, fmt.Errorf("--flush-interval: %s is less than 100ms", s.FlushInterval))
@@ -78,9 +86,11 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	}
 	defer server.Close()
 	go s.flush(ctx)
+	go s.leave(ctx, server)
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/group", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, groupOf(r.Context(), server)) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		if reason := s.unready(r.Context(), server); reason != "" {
 			http.Error(w, reason, http.StatusServiceUnavailable)

@@ -87,7 +87,7 @@ func (m *Member) rescale(ctx context.Context) {
 // consider takes a step in a state: what the verdict asks of a member that still
 // waits. It answers the verdict and the state it holds for.
 func (m *Member) consider(ctx context.Context, c rebuild.Cluster, w *rebuild.Waiter) (rebuild.Verdict, rebuild.Cluster, error) {
-	w.Answering = m.answering(ctx, c)
+	w.Answering, w.Outside = m.answering(ctx, c)
 	trial := c.Clone()
 	next, v, _, changes := w.Act(&trial, time.Now(), m.NewUUID)
 	if !changes {
@@ -107,28 +107,35 @@ func (m *Member) consider(ctx context.Context, c rebuild.Cluster, w *rebuild.Wai
 	return v, written, errors.Join(err, broken)
 }
 
-// answering tries all other members' group ports at once. Every reported
+// answering tries all other members' group ports at once, and tells those that
+// can be joined from those that are in no Primary component. Every reported
 // address is tried, whatever the report says: an answer proves a server, also
 // when the object is older than it.
-func (m *Member) answering(ctx context.Context, c rebuild.Cluster) []int {
+func (m *Member) answering(ctx context.Context, c rebuild.Cluster) (answering, outside []int) {
 	var mutex sync.Mutex
-	var answering []int
 	var tries sync.WaitGroup
 	for _, r := range c.Members {
 		if r.Ordinal == m.Ordinal || r.Address == "" || r.Address == m.Address {
 			continue
 		}
 		tries.Go(func() {
-			if m.Answers(ctx, r.Address) {
-				mutex.Lock()
-				defer mutex.Unlock()
+			if !m.Answers(ctx, r.Address) {
+				return
+			}
+			out := m.Outside(ctx, r.Address)
+			mutex.Lock()
+			defer mutex.Unlock()
+			if out {
+				outside = append(outside, r.Ordinal)
+			} else {
 				answering = append(answering, r.Ordinal)
 			}
 		})
 	}
 	tries.Wait()
 	slices.Sort(answering)
-	return answering
+	slices.Sort(outside)
+	return answering, outside
 }
 
 func (m *Member) say(ctx context.Context, v rebuild.Verdict) {

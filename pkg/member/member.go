@@ -51,6 +51,9 @@ type Member struct {
 	// Answers says whether a server accepts connections on the group port of an
 	// address.
 	Answers func(ctx context.Context, address string) bool
+	// Outside says whether the sidecar at an address answers that its server is in no
+	// Primary component, or not yet. Silence is no such answer.
+	Outside func(ctx context.Context, address string) bool
 	// RunDir is a directory of the pod that does not outlive it; the hand-over
 	// lies there and never on the volume.
 	RunDir string

@@ -24,6 +24,7 @@ func newMember(t *testing.T, store *memoryStore, ordinal int) (*Member, *fakeWor
 			PodUID: fmt.Sprintf("uid-%d", ordinal), Address: fmt.Sprintf("127.0.0.%d", ordinal+1), Claim: "data"},
 		Volume: datadir.Volume{Root: root, Data: root + "/data"}, Store: store, Workload: workload, RunDir: t.TempDir(),
 		Answers: func(context.Context, string) bool { return false },
+		Outside: func(context.Context, string) bool { return false },
 		NewUUID: func() string { names++; return fmt.Sprintf("%08d-0000-0000-0000-%012d", ordinal+1, names) },
 	}, workload
 }

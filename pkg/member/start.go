@@ -92,7 +92,7 @@ func (m *Member) bootstrap(ctx context.Context, w *rebuild.Waiter, seen rebuild.
 // grastate.dat as it is, so that Galera gives them a full transfer.
 func (m *Member) join(ctx context.Context, w *rebuild.Waiter) error {
 	state, err := m.commit(ctx, func(c *rebuild.Cluster) *rebuild.Reason {
-		w.Answering = m.answering(ctx, *c)
+		w.Answering, w.Outside = m.answering(ctx, *c)
 		return w.Enter(c, time.Now())
 	})
 	if err != nil {
@@ -120,8 +120,10 @@ func (m *Member) join(ctx context.Context, w *rebuild.Waiter) error {
 
 // replace ends this process in favour of the server. Only a failure returns.
 func (m *Member) replace(me rebuild.Report, state rebuild.Cluster, extra ...string) error {
-	if err := m.setAside(me, "gvwstate.dat"); err != nil {
-		return err
+	for _, name := range append([]string{"gvwstate.dat"}, datadir.ProcessFiles...) {
+		if err := m.setAside(me, name); err != nil {
+			return err
+		}
 	}
 	if err := m.lock.Bequeath(); err != nil {
 		return err
@@ -138,7 +140,8 @@ func (m *Member) writeLineage(c rebuild.Cluster, g rebuild.Grant, fullTransfer b
 }
 
 // setAside moves a file that was reported out of the data directory. The saved
-// view would make the member wait for its old identity; as evidence it is kept.
+// view would make the member wait for its old identity, and a transfer's process
+// number for a stranger's end; as evidence they are kept.
 func (m *Member) setAside(me rebuild.Report, name string) error {
 	from := filepath.Join(m.Volume.Data, name)
 	if found, err := exists(from); err != nil || !found {

@@ -9,6 +9,7 @@ type Code string
 const (
 	MissingMembers    Code = "MissingMembers"    // members have not reported
 	RecoveryRunning   Code = "RecoveryRunning"   // members are still looking for their position
+	NoPrimary         Code = "NoPrimary"         // a server runs and is in no Primary component
 	ServerUnreached   Code = "ServerUnreached"   // a member is started but does not answer
 	Diverged          Code = "Diverged"          // more than one history
 	ReversedHistory   Code = "ReversedHistory"   // transactions that the cluster went on without

@@ -127,6 +127,9 @@ type Cluster struct {
 	// members whose group port accepted a connection. It proves that a server runs
 	// there; silence proves nothing.
 	Answering []int `json:"-"`
+	// Outside are members whose server answers and, by its own sidecar's word, is in
+	// no Primary component: it proves a server, and nobody can join it.
+	Outside []int `json:"-"`
 	// Seen is the highest attempt that this process has seen, also in states that
 	// the object has lost since.
 	Seen int64 `json:"-"`

@@ -14,6 +14,8 @@ type Waiter struct {
 	Me Report
 	// Answering are the members whose group port was seen open just now.
 	Answering []int
+	// Outside are those of them whose server is in no Primary component.
+	Outside []int
 	// Seen is the highest attempt that the process has seen or agreed to. It acts
 	// on no lower one: an object that offers one has lost its memory.
 	Seen int64
@@ -88,7 +90,7 @@ func (w Waiter) Enter(c *Cluster, now time.Time) *Reason {
 
 // lend puts what only this process knows into a state.
 func (w Waiter) lend(c *Cluster, now time.Time) {
-	c.Answering, c.Seen = w.Answering, w.Seen
+	c.Answering, c.Outside, c.Seen = w.Answering, w.Outside, w.Seen
 	if c.Waited = 0; !w.since.IsZero() {
 		c.Waited = now.Sub(w.since)
 	}

@@ -38,6 +38,22 @@ func (silent) Print(...any) {}
 // Close ends the connection.
 func (s *Server) Close() error { return s.db.Close() }
 
+// Shutdown stops the server in order, also one that is in no Primary component:
+// there it takes statements only from sessions that have left Galera's care.
+func (s *Server) Shutdown(ctx context.Context) error {
+	session, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("shut the server down: %w", err)
+	}
+	defer session.Close()
+	for _, statement := range []string{"SET SESSION wsrep_on = OFF", "SHUTDOWN"} {
+		if _, err := session.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("shut the server down: %s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
 // Status is what a server says of its place in the cluster.
 type Status struct {
 	State   string // wsrep_local_state: 4 is Synced
