@@ -19,8 +19,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/e2e/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/corpus|test/e2e|test/loopback|test/testbed)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/e2e/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/chaos|test/corpus|test/e2e|test/loopback|test/testbed)(/|$$)')
 
 .PHONY: help
 help: ## list the targets
@@ -58,6 +58,12 @@ demo: bed-build ## the drill on real parts: three disasters, and what came of th
 drill-runs: bed-build ## the first disaster N times in a row (N=10)
 	$(BIN)/drill --runs $(or $(N),10)
 
+.PHONY: chaos
+chaos: deps control-plane ## kill members at random moments, N rounds (N=25), from seed SEED (0): rows lost, double bootstraps, seconds
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/chaos ./test/chaos/cmd/chaos
+	$(BIN)/chaos --rounds $(or $(N),25) --seed $(or $(SEED),0)
+
 .PHONY: bench-scheduler
 bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by side at 100, 1,000 and 5,000 nodes
 	@mkdir -p $(BIN)
@@ -93,6 +99,7 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	CGO_ENABLED=1 go test -race $(FAST)
 	go test -tags controlplane -run ControlPlane ./pkg/provisioner
 	go test -p 1 -timeout 60m $(SLOW)
+	$(MAKE) chaos
 
 .PHONY: check
 check: ## the fast part of the tests: lint, unit, race

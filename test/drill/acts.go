@@ -330,11 +330,11 @@ func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
 
 // askServer fills in what only a member's own server knows.
 func (d *Drill) askServer(ctx context.Context, act *Act, m *MemberRecord, address string) error {
-	s, err := d.observe.server(ctx, address)
+	s, err := AskServer(ctx, d.cluster, address)
 	if err != nil {
 		return err
 	}
-	act.ClusterUUID, m.OldestCached = s.clusterUUID, s.oldestCached
+	act.ClusterUUID, m.OldestCached = s.ClusterUUID, s.OldestCached
 	if m.Rows, m.RowsLost, err = d.ledger.Check(ctx, address); err != nil {
 		return err
 	}
@@ -342,6 +342,6 @@ func (d *Drill) askServer(ctx context.Context, act *Act, m *MemberRecord, addres
 	if err != nil {
 		return err
 	}
-	m.Transfer = transfer(log)
+	m.Transfer = ReadTransfer(log)
 	return nil
 }

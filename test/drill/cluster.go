@@ -14,8 +14,7 @@ type Cluster interface {
 	RESTConfig() (*rest.Config, error)
 	// Kubectl is kubectl with these arguments, as administrator, ready to run.
 	Kubectl(ctx context.Context, args ...string) (*exec.Cmd, error)
-	// DialContext connects to an address of the cluster's networks.
-	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+	Dialer
 	// Exec runs a command in a node, outside of every container.
 	Exec(ctx context.Context, node string, argv ...string) (string, error)
 	Power
@@ -27,4 +26,10 @@ type Power interface {
 	PowerOn(ctx context.Context, nodes ...string) error
 	// WipeAPI makes the API server forget everything.
 	WipeAPI(ctx context.Context) error
+}
+
+// Dialer connects to an address of the cluster's networks; a *net.Dialer is one
+// where these are the program's own.
+type Dialer interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
 }

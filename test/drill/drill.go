@@ -159,11 +159,11 @@ func (d *Drill) notSynced(ctx context.Context, members []string) (missing []stri
 			missing = append(missing, name+" has no address")
 			continue
 		}
-		s, err := d.observe.server(ctx, pod.Status.PodIP)
+		s, err := AskServer(ctx, d.cluster, pod.Status.PodIP)
 		switch {
 		case err != nil:
 			missing = append(missing, name+" does not answer")
-		case !s.synced:
+		case !s.Synced:
 			missing = append(missing, name+" is not Synced")
 		}
 	}

@@ -41,6 +41,14 @@ func TestJudge(t *testing.T) {
 				a.Members[i].OldestCached = 95
 			}
 		}, ""},
+		{"full copy after an unsafe change", func(a *Act) { a.Members[0].Transfer, a.Members[0].Class = SST, "UNSAFE-DDL" }, ""},
+		{"grant used up by an interrupted start", func(a *Act) { a.GrantsConsumed, a.Interrupted = 2, true }, ""},
+		{"bootstrap without a grant", func(a *Act) { a.GrantsConsumed, a.Interrupted = 0, true }, "0 grants were consumed"},
+		{"interrupted copy", func(a *Act) {
+			a.Interrupted = true
+			a.Members[0].UUID, a.Members[0].Seqno, a.Members[0].Class, a.Members[0].Transfer = "", -1, "SST-VICTIM", SST
+		}, ""},
+		{"later report", func(a *Act) { a.Members[2].Seqno, a.Members[2].Later = 101, true }, ""},
 		{"silent log", func(a *Act) { a.Members[0].Transfer = UnknownMove }, "does not say"},
 		{"lost row", func(a *Act) { a.Members[2].RowsLost = 1 }, "galera-2 lost 1 of 10"},
 		{"no rows", func(a *Act) { a.RowsAcknowledged = 0 }, "proves nothing"},

@@ -20,7 +20,7 @@ const (
 
 // openServer prepares a connection to the server at an address of the cluster's
 // networks. Nothing is dialled yet.
-func openServer(c Cluster, address string) (*sql.DB, error) {
+func openServer(c Dialer, address string) (*sql.DB, error) {
 	config := mysql.NewConfig()
 	config.User, config.Passwd = user, password
 	config.Net, config.Addr = "tcp", net.JoinHostPort(address, "3306")
@@ -45,7 +45,7 @@ func (silent) Print(...any) {}
 // keys of those whose commit returned. A key is used once: a row whose commit did
 // not return may or may not be there, and nobody was promised it.
 type Ledger struct {
-	cluster   Cluster
+	dialer    Dialer
 	addresses func(context.Context) ([]string, error) // of members that may answer
 
 	mu           sync.Mutex
@@ -55,8 +55,8 @@ type Ledger struct {
 }
 
 // NewLedger makes a ledger that finds its servers by addresses.
-func NewLedger(c Cluster, addresses func(context.Context) ([]string, error)) *Ledger {
-	return &Ledger{cluster: c, addresses: addresses}
+func NewLedger(d Dialer, addresses func(context.Context) ([]string, error)) *Ledger {
+	return &Ledger{dialer: d, addresses: addresses}
 }
 
 const createLedger = `CREATE TABLE IF NOT EXISTS ` + database + `.ledger (
@@ -87,7 +87,7 @@ func (l *Ledger) session(ctx context.Context, writer int) {
 	}
 	// Each writer has a favourite, and another one each time it fails.
 	address := addresses[(writer+int(time.Now().UnixNano()/1e6))%len(addresses)]
-	db, err := openServer(l.cluster, address)
+	db, err := openServer(l.dialer, address)
 	if err != nil {
 		return
 	}
@@ -138,7 +138,7 @@ func (l *Ledger) Check(ctx context.Context, address string) (found, lost int, er
 	l.mu.Lock()
 	acknowledged := l.acknowledged
 	l.mu.Unlock()
-	db, err := openServer(l.cluster, address)
+	db, err := openServer(l.dialer, address)
 	if err != nil {
 		return 0, 0, err
 	}

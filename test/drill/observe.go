@@ -126,39 +126,41 @@ func (o *observer) state(ctx context.Context) (rebuild.Cluster, error) {
 	return galeracluster.NewStore(o.dynamic, namespace, statefulSet).Get(ctx)
 }
 
-// server is what one mariadbd says of itself.
-type server struct {
-	synced       bool
-	clusterUUID  string
-	oldestCached int64
+// Server is what one mariadbd says of itself.
+type Server struct {
+	Synced      bool   // in a Primary component, and ready
+	ClusterUUID string // the history that it runs
+	// OldestCached is the oldest transaction that it could send; 0 when none.
+	OldestCached int64
 }
 
-func (o *observer) server(ctx context.Context, address string) (server, error) {
-	db, err := openServer(o.cluster, address)
+// AskServer asks the server at an address for its state.
+func AskServer(ctx context.Context, d Dialer, address string) (Server, error) {
+	db, err := openServer(d, address)
 	if err != nil {
-		return server{}, err
+		return Server{}, err
 	}
 	defer db.Close()
 	rows, err := db.QueryContext(ctx, "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state', 'wsrep_cluster_status', 'wsrep_ready', 'wsrep_cluster_state_uuid', 'wsrep_local_cached_downto')")
 	if err != nil {
-		return server{}, fmt.Errorf("ask %s for its state: %w", address, err)
+		return Server{}, fmt.Errorf("ask %s for its state: %w", address, err)
 	}
 	defer rows.Close()
 	status := map[string]string{}
 	for rows.Next() {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {
-			return server{}, fmt.Errorf("ask %s for its state: %w", address, err)
+			return Server{}, fmt.Errorf("ask %s for its state: %w", address, err)
 		}
 		status[name] = value
 	}
 	oldest, _ := strconv.ParseUint(status["wsrep_local_cached_downto"], 10, 64) // ULONG_MAX: nothing cached
-	s := server{
-		synced:      status["wsrep_local_state"] == "4" && status["wsrep_cluster_status"] == "Primary" && status["wsrep_ready"] == "ON",
-		clusterUUID: status["wsrep_cluster_state_uuid"],
+	s := Server{
+		Synced:      status["wsrep_local_state"] == "4" && status["wsrep_cluster_status"] == "Primary" && status["wsrep_ready"] == "ON",
+		ClusterUUID: status["wsrep_cluster_state_uuid"],
 	}
 	if oldest < 1<<62 {
-		s.oldestCached = int64(oldest)
+		s.OldestCached = int64(oldest)
 	}
 	return s, rows.Err()
 }
@@ -182,8 +184,8 @@ var (
 	logUpToDate  = regexp.MustCompile(`state transfer needed: no`)
 )
 
-// transfer reads from a server's log how it came to its state.
-func transfer(log string) Transfer {
+// ReadTransfer reads from a server's log how it came to its state.
+func ReadTransfer(log string) Transfer {
 	switch {
 	case logBootstrap.MatchString(log):
 		return Bootstrapped

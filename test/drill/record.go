@@ -33,8 +33,10 @@ type MemberRecord struct {
 	// OldestCached is the oldest transaction that the bootstrapped member could
 	// send when it was up (wsrep_local_cached_downto); 0 when not known.
 	OldestCached int64 `json:"oldestCached,omitempty"`
-	Rows         int   `json:"rows"`     // acknowledged rows found on this member
-	RowsLost     int   `json:"rowsLost"` // acknowledged rows missing on this member
+	// Later says that the report is newer than the grant, on which it had no bearing.
+	Later    bool `json:"later,omitempty"`
+	Rows     int  `json:"rows"`     // acknowledged rows found on this member
+	RowsLost int  `json:"rowsLost"` // acknowledged rows missing on this member
 }
 
 // Act is one disaster and what came of it.
@@ -48,6 +50,9 @@ type Act struct {
 	GrantsConsumed int `json:"grantsConsumed"`
 	// Rebuild says that no server ran before: then exactly one bootstraps.
 	Rebuild bool `json:"rebuild"`
+	// Interrupted says that members were ended while they came back: grants may be
+	// used up and volumes half filled, and still nothing is wrong.
+	Interrupted bool `json:"interrupted,omitempty"`
 	// Install says that there was no data before: then joiners need a full copy.
 	Install bool `json:"install"`
 	// ClusterUUID is the history that the servers run in the end.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path"
@@ -11,78 +10,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-dev/berth/test/mutant"
 	"github.com/berth-dev/berth/test/testbed"
-)
-
-// mutation is one change of galera-init's source. The old text has to be there
-// exactly once.
-type mutation struct{ file, old, new string }
-
-var (
-	// A joiner keeps its position to itself, and pays with a full copy.
-	handOverNothing = []mutation{
-		{"pkg/member/start.go", "if me.Class.KeepsPosition() {", "if false {"},
-	}
-	// A joiner starts a primary component of its own. The name of the group keeps
-	// the other servers from noticing, which would end it.
-	bootstrapAlways = []mutation{
-		{"pkg/member/start.go", "WriteGrastate(m.Volume.Data, me.Position, false)", "WriteGrastate(m.Volume.Data, me.Position, true)"},
-		{"pkg/member/start.go", "return m.replace(me, state, extra...)",
-			`return m.replace(me, state, append(extra, "--wsrep-new-cluster", "--wsrep-cluster-name=second")...)`},
-	}
-	// Whoever has the lowest ordinal starts the cluster, whatever was observed. The
-	// others hand over nothing: Galera itself stops a joiner that is ahead.
-	lowestOrdinal = []mutation{
-		{"pkg/rebuild/decide.go", "cmp.Compare(b.Position.Seqno, a.Position.Seqno),", "cmp.Compare(a.Ordinal, b.Ordinal),"},
-		{"pkg/rebuild/decide.go", "high > best.Position.Seqno {", "high < 0 && high > best.Position.Seqno {"},
-		handOverNothing[0],
-	}
 )
 
 // TestMutants sees that the mutations still fit the source, and that what they
 // make of it compiles. It needs no test bed.
 func TestMutants(t *testing.T) {
-	for name, mutations := range map[string][]mutation{
-		"hand over nothing": handOverNothing, "bootstrap always": bootstrapAlways, "lowest ordinal": lowestOrdinal,
-	} {
-		t.Run(name, func(t *testing.T) { mutant(t, mutations) })
+	for name, mutations := range mutant.All() {
+		t.Run(name, func(t *testing.T) { build(t, mutations) })
 	}
 }
 
-// mutant builds galera-init with changes and returns its path.
-func mutant(t *testing.T, mutations []mutation) string {
+// build builds galera-init with changes and returns its path.
+func build(t *testing.T, mutations []mutant.Mutation) string {
 	t.Helper()
 	dir := t.TempDir()
-	changed := map[string]string{}
-	for _, m := range mutations {
-		source, known := changed[m.file]
-		if !known {
-			raw, err := os.ReadFile(filepath.Join(suite.root, m.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			source = string(raw)
-		}
-		if n := strings.Count(source, m.old); n != 1 {
-			t.Fatalf("%s holds %q %d times, not once: bring the mutation in line with the source", m.file, m.old, n)
-		}
-		changed[m.file] = strings.Replace(source, m.old, m.new, 1)
-	}
-	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for file, source := range changed {
-		copied := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
-		write(t, copied, []byte(source))
-		overlay.Replace[filepath.Join(suite.root, file)] = copied
-	}
-	raw, err := json.Marshal(overlay)
+	overlay, err := mutant.Overlay(dir, mutations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "galera-init")
-	write(t, list, raw)
+	program := filepath.Join(dir, "galera-init")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", list, "-ldflags", "-s -w", "-o", program, "./cmd/galera-init")
+	args := append([]string{"build"}, append(overlay, "-ldflags", "-s -w", "-o", program, "./cmd/galera-init")...)
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = suite.root
 	// As the Makefile builds, so that the build cache serves.
 	cmd.Env = append(os.Environ(), "GOFLAGS=-trimpath -buildvcs=false", "CGO_ENABLED=0", "GOTOOLCHAIN=local")
@@ -90,13 +42,6 @@ func mutant(t *testing.T, mutations []mutation) string {
 		t.Fatalf("build the mutant: %v: %s", err, out)
 	}
 	return program
-}
-
-func write(t *testing.T, file string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, content, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // plant puts a program in the place of galera-init of a member's running pod,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-dev/berth/pkg/volume"
 	"github.com/berth-dev/berth/test/drill"
+	"github.com/berth-dev/berth/test/mutant"
 )
 
 // Each of these tests breaks one property on real parts and sees the drill
@@ -42,19 +43,19 @@ func TestLostRow(t *testing.T) {
 
 func TestNeedlessFullCopy(t *testing.T) {
 	d := rebuilt(t)
-	plant(t, "galera-0", mutant(t, handOverNothing))
+	plant(t, "galera-0", build(t, mutant.HandOverNothing))
 	wantFaults(t, play(t, d.KillServer), []string{"galera-0 " + fullCopy}, nil)
 }
 
 func TestSecondBootstrap(t *testing.T) {
 	d := rebuilt(t)
-	plant(t, "galera-0", mutant(t, bootstrapAlways))
+	plant(t, "galera-0", build(t, mutant.BootstrapAlways))
 	// What a client wrote into either half is missing in the other.
 	wantFaults(t, play(t, d.KillServer), []string{"1 members bootstrapped, not 0"}, []string{lostRows})
 
 	// The two halves never come together again: the second one gets a full copy of
 	// the first, and the rows are counted from zero.
-	plant(t, "galera-0", mutant(t, handOverNothing))
+	plant(t, "galera-0", build(t, mutant.HandOverNothing))
 	if act := play(t, d.KillServer); act.Members[0].Transfer != drill.SST {
 		suite.broken = t.Name()
 		t.Fatalf("%s came back by %s, not by a full copy that ends the split", act.Members[0].Member, act.Members[0].Transfer)
@@ -68,7 +69,7 @@ func TestSecondBootstrap(t *testing.T) {
 // another one find an empty volume in the place of its own.
 func TestStaleBootstrapAndChangedHome(t *testing.T) {
 	d := rebuilt(t)
-	loadImage(t, mutant(t, lowestOrdinal))
+	loadImage(t, build(t, mutant.LowestOrdinal))
 	moved := member(t, "galera-2").Spec.NodeName
 	config, err := suite.bed.Config()
 	if err != nil {

@@ -29,6 +29,7 @@ type Cluster struct {
 	Control *controlplane.ControlPlane
 	Members []*Member
 
+	lane    int
 	objects dynamic.Interface
 	mutex   sync.Mutex
 	runs    []*Run
@@ -48,9 +49,10 @@ func Build(ctx context.Context, dir string, args ...string) (program string, err
 }
 
 // Start makes a control plane with the manifests, and members with blank volumes
-// that do not run yet. All files are below dir.
-func Start(ctx context.Context, dir, program string) (*Cluster, error) {
-	c := &Cluster{}
+// that do not run yet. All files are below dir. Clusters that exist at the same
+// time differ in their lane.
+func Start(ctx context.Context, dir, program string, lane int) (*Cluster, error) {
+	c := &Cluster{lane: lane}
 	if err := c.build(ctx, dir, program); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("start cluster: %w", err)
@@ -148,6 +150,27 @@ func (c *Cluster) Synced(ctx context.Context, limit time.Duration) error {
 // State reads the GaleraCluster object.
 func (c *Cluster) State(ctx context.Context) (rebuild.Cluster, error) {
 	return galeracluster.NewStore(c.objects, namespace, statefulSet).Get(ctx)
+}
+
+// Watch delivers the object's state now and after each change.
+func (c *Cluster) Watch(ctx context.Context) <-chan rebuild.Cluster {
+	return galeracluster.NewStore(c.objects, namespace, statefulSet).Watch(ctx)
+}
+
+// Restore replaces the object by one of an earlier state, as somebody does who
+// restores etcd from an old snapshot: no transition is checked.
+func (c *Cluster) Restore(ctx context.Context, state rebuild.Cluster) error {
+	if _, err := c.Control.Kubectl(ctx, "", "delete", "--namespace="+namespace, "galeraclusters/"+statefulSet, "--ignore-not-found"); err != nil {
+		return fmt.Errorf("restore the object: %w", err)
+	}
+	_, err := galeracluster.NewStore(c.objects, namespace, statefulSet).Update(ctx, func(now *rebuild.Cluster) bool {
+		*now = state
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("restore the object: %w", err)
+	}
+	return nil
 }
 
 // Runs are all runs of containers up to now, in the order in which they started.

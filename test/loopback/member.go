@@ -82,7 +82,7 @@ wsrep_cluster_name = loopback
 wsrep_sst_method = rsync
 wsrep_sst_receive_address = %[3]s:4444
 wsrep_slave_threads = 2
-wsrep_provider_options = "gmcast.listen_addr=tcp://%[3]s:4567;ist.recv_addr=%[3]s:4568;gcache.size=16M;gcache.recover=yes;evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S;evs.install_timeout=PT6S"
+wsrep_provider_options = "gmcast.listen_addr=tcp://%[3]s:4567;ist.recv_addr=%[3]s:4568;gcache.size=16M;gcache.recover=yes;evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT3S;evs.inactive_timeout=PT6S;evs.install_timeout=PT6S;pc.wait_prim_timeout=PT10S"
 [mariadb-install-db]
 auth-root-authentication-method = normal
 skip-test-db
@@ -102,10 +102,13 @@ func (m *Member) initSQL() string { return filepath.Join(m.dir, "init.sql") }
 func (m *Member) Program() string { return filepath.Join(m.dir, "galera-init") }
 
 // Address is where the member listens, with Galera's and MariaDB's usual ports.
-func (m *Member) Address() string { return fmt.Sprintf("127.71.0.%d", m.Ordinal+1) }
+func (m *Member) Address() string { return fmt.Sprintf("127.71.%d.%d", m.cluster.lane, m.Ordinal+1) }
 
 // Name is the name of the member's pod.
 func (m *Member) Name() string { return fmt.Sprintf("%s-%d", statefulSet, m.Ordinal) }
+
+// PodUID is the UID of the pod that was started last.
+func (m *Member) PodUID() string { return m.podUID }
 
 // directory makes a directory of the server's user, as which everything in the
 // pod runs.
@@ -143,7 +146,7 @@ func (m *Member) follow(steps ...string) {
 	m.mutex.Lock()
 	m.pod = p
 	m.mutex.Unlock()
-	go p.containers(steps...)
+	go p.follow(steps...)
 }
 
 // Kill ends the pod's processes at once, and the kubelet's care for them. It

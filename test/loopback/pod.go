@@ -15,15 +15,46 @@ type pod struct {
 	uid    string
 
 	mutex   sync.Mutex
-	running *exec.Cmd
+	running *exec.Cmd // prepare or exec
+	beside  *exec.Cmd // sidecar
 	stopped bool
 	done    chan struct{} // closed when nobody cares any more and no process runs
+}
+
+// follow runs the pod until it is to run no further and nothing of it runs.
+func (p *pod) follow(steps ...string) {
+	var containers sync.WaitGroup
+	containers.Go(func() { p.containers(steps...) })
+	containers.Go(p.sidecar)
+	containers.Wait()
+	close(p.done)
+}
+
+// sidecar runs the container beside the server, again when it fails.
+func (p *pod) sidecar() {
+	m := p.member
+	for {
+		cmd := m.container("sidecar", "--socket="+filepath.Join(m.run, "mysqld.sock"), "--account=root", "--listen="+m.Address()+":9104",
+			"--volume="+m.Volume, "--non-primary-limit=5s")
+		cmd.Stdout, cmd.Stderr = m.Journal, m.Journal
+		p.mutex.Lock()
+		if p.stopped {
+			p.mutex.Unlock()
+			return
+		}
+		p.beside = cmd
+		err := cmd.Start()
+		p.mutex.Unlock()
+		if err == nil {
+			_ = cmd.Wait() // by a signal, or because an old pod still has the port
+		}
+		time.Sleep(backOff)
+	}
 }
 
 // containers runs galera-init's sub-commands one after the other, each again
 // when it fails, and the last for ever.
 func (p *pod) containers(steps ...string) {
-	defer close(p.done)
 	for i := 0; i < len(steps); {
 		ok, stopped := p.container(steps[i])
 		if stopped {
@@ -71,16 +102,22 @@ func (p *pod) start(cmd *exec.Cmd, step string) (*Run, error) {
 	return run, cmd.Start()
 }
 
-// command is a container. The shell becomes galera-init and later the server,
-// process 1 of its namespace: when it ends, the kernel ends all others in it.
+// command is the container of prepare or exec.
 func (p *pod) command(step string) *exec.Cmd {
 	m := p.member
-	cmd := exec.Command("sh", "-c", `mount -t proc proc /proc && exec setpriv --reuid=mysql --regid=mysql --clear-groups "$@"`, "sh",
-		m.Program(), step,
+	return m.container(step,
 		"--kubeconfig="+filepath.Join(m.dir, "kubeconfig"), "--namespace="+namespace, "--pod-name="+m.Name(), "--pod-uid="+p.uid,
 		"--pod-ip="+m.Address(), "--node-name=loopback", "--claim=data-"+m.Name(), "--volume="+m.Volume,
 		"--datadir="+filepath.Join(m.Volume, "data"), "--run-dir="+m.run, "--init-sql="+m.initSQL(),
 		"--", "mariadbd", "--defaults-file="+m.config)
+}
+
+// container is one of galera-init's sub-commands in a container. The shell becomes
+// galera-init and later the server, process 1 of its namespace: when it ends, the
+// kernel ends all others in it.
+func (m *Member) container(step string, args ...string) *exec.Cmd {
+	cmd := exec.Command("sh", append([]string{"-c", `mount -t proc proc /proc && exec setpriv --reuid=mysql --regid=mysql --clear-groups "$@"`, "sh",
+		m.Program(), step}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID, Unshareflags: syscall.CLONE_NEWNS,
 	}
@@ -94,12 +131,14 @@ func (p *pod) stop() {
 	p.stopped = true
 }
 
-// kill sends a signal to the container that runs.
+// kill sends a signal to the containers that run.
 func (p *pod) kill(signal syscall.Signal) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
-	if p.running != nil {
-		_ = p.running.Process.Signal(signal) // fails when it has ended already
+	for _, cmd := range []*exec.Cmd{p.running, p.beside} {
+		if cmd != nil && cmd.Process != nil {
+			_ = cmd.Process.Signal(signal) // fails when it has ended already
+		}
 	}
 }
 

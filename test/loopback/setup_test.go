@@ -40,7 +40,7 @@ func newBed(t *testing.T) *bed {
 	b := &bed{t: t}
 	program, err := Build(t.Context(), dir)
 	b.must(err)
-	b.Cluster, err = Start(t.Context(), dir, program)
+	b.Cluster, err = Start(t.Context(), dir, program, 0)
 	b.must(err)
 	t.Cleanup(func() {
 		b.Close()
