@@ -93,6 +93,12 @@ corruption-table: deps ## every kind of damage: what validate, innochecksum, --w
 bit-flips: deps ## N single bits turned over in used pages of every format (N=10000): how many are found
 	$(CORPUS) bit-flips --flips $(or $(N),10000)
 
+.PHONY: bench-position
+bench-position: deps ## the position after kill -9, natively and by mariadbd --wsrep-recover, in turn on the same directories
+	@mkdir -p $(BIN)
+	go build -o $(BIN)/bench-position ./test/bench/recovery/cmd/bench-position
+	$(BIN)/bench-position
+
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...

@@ -22,6 +22,8 @@ type Directory struct {
 	Format Format
 	// Settings are further lines of the configuration, for this directory only.
 	Settings []string
+	// RecoveryPool is the buffer pool of Recover, 128M when it is empty.
+	RecoveryPool string
 }
 
 // Data is the server's data directory.
@@ -121,7 +123,7 @@ func (d Directory) Copy(ctx context.Context, root string) (Directory, error) {
 	if d.Format.Outside {
 		return Directory{}, fmt.Errorf("copy %s: files outside the data directory are known by their paths", d.Root)
 	}
-	to := Directory{Root: root, Format: d.Format, Settings: d.Settings}
+	to := Directory{Root: root, Format: d.Format, Settings: d.Settings, RecoveryPool: d.RecoveryPool}
 	if err := to.prepare(); err != nil {
 		return to, err
 	}

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (d Directory) recover(ctx context.Context) (r Recovered, ended bool, err er
 	s := &Server{dir: d, run: run, ended: make(chan struct{})}
 	// With a pool that is too small for the pages that redo touches, the server
 	// hangs (seen with 64k pages and 24 MiB).
-	if err := s.launch("--wsrep-recover", "--innodb-buffer-pool-size=128M"); err != nil {
+	if err := s.launch("--wsrep-recover", "--innodb-buffer-pool-size="+cmp.Or(d.RecoveryPool, "128M")); err != nil {
 		return r, false, err
 	}
 	select {
