@@ -31,22 +31,27 @@ type Recovered struct {
 var endPattern = regexp.MustCompile(`End of log at LSN=(\d+)`)
 
 // Recover runs the server's own recovery, which writes. A server that has told
-// the position and then hangs in its shutdown (seen with page compression) is
-// killed and run again: recovery may be repeated.
+// the position and then hangs is killed and run again, which recovery stands: in
+// MariaDB 10.11 a purge worker may spin for ever when the shutdown meets the
+// rollback of recovered transactions.
 func (d Directory) Recover(ctx context.Context) (Recovered, error) {
-	first, ended, err := d.recover(ctx)
-	if err != nil || ended {
-		return first, err
+	const tries = 5
+	var end uint64
+	for try := range tries {
+		r, ended, err := d.recover(ctx)
+		if err != nil {
+			return r, err
+		}
+		end = max(end, r.End)
+		if ended {
+			r.Hung, r.End = try > 0, end
+			return r, nil
+		}
+		if !r.Found {
+			return r, fmt.Errorf("recover %s: no position after %s\n%s", d.Root, recoveryPatience, complaints(r.Log))
+		}
 	}
-	if !first.Found {
-		return first, fmt.Errorf("recover %s: no position after %s\n%s", d.Root, recoveryPatience, complaints(first.Log))
-	}
-	again, ended, err := d.recover(ctx)
-	if err == nil && !ended {
-		err = fmt.Errorf("recover %s: hung twice\n%s", d.Root, complaints(again.Log))
-	}
-	again.Hung, again.End = true, first.End
-	return again, err
+	return Recovered{}, fmt.Errorf("recover %s: hung %d times\n%s", d.Root, tries, complaints(d.Log()))
 }
 
 // recoveryPatience is how long a recovery of the small directories here may take.

@@ -35,6 +35,7 @@ func TestCrashes(t *testing.T) {
 	for i, c := range Crashes(30, 1) {
 		name := Name(i, c)
 		t.Run(filepath.Base(name), func(t *testing.T) {
+			t.Parallel()
 			run, err := RunCrash(t.Context(), m, c, name)
 			if err != nil {
 				t.Fatal(err)

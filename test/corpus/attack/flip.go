@@ -29,14 +29,10 @@ type Flips struct {
 }
 
 // RunFlips turns over n bits, one at a time, at places that the seed chooses among
-// the used pages of a clean directory, and verifies the directory after each.
-func RunFlips(ctx context.Context, maker *corpus.Maker, format corpus.Format, rows, n int, seed uint64, done func()) (Flips, error) {
-	f := Flips{Format: format.Name, Missed: map[string]int{}}
-	d, err := maker.Clean(ctx, format, "flips-"+format.Name, rows)
-	if err != nil {
-		return f, err
-	}
-	defer os.RemoveAll(d.Root)
+// the used pages of a clean directory, and judges the directory after each. The
+// directory is afterwards as it was.
+func RunFlips(ctx context.Context, d corpus.Directory, n int, seed uint64, done func()) (Flips, error) {
+	f := Flips{Format: d.Format.Name, Missed: map[string]int{}}
 	pages, err := usedPages(d)
 	if err != nil {
 		return f, err

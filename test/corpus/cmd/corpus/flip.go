@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -41,9 +42,12 @@ func runFlips(ctx context.Context, o *options, n, rows int) error {
 	results := make([]attack.Flips, len(formats))
 	bar := progress(each*len(formats), "flip")
 	err = o.each(ctx, len(formats), func(ctx context.Context, i int) error {
-		var err error
-		results[i], err = attack.RunFlips(ctx, m, formats[i], rows, each, o.seed+uint64(i), func() { bar.Add(1) })
-		return err
+		d, err := m.Clean(ctx, formats[i], "flips-"+formats[i].Name, rows)
+		if err != nil {
+			return err
+		}
+		results[i], err = attack.RunFlips(ctx, d, each, o.seed+uint64(i), func() { bar.Add(1) })
+		return errors.Join(err, os.RemoveAll(d.Root))
 	})
 	if err != nil {
 		return err
