@@ -17,7 +17,7 @@ func TestCorruption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, state := range []damage.State{damage.Stopped, damage.Killed} {
+	for _, state := range []damage.State{damage.Stopped, damage.Killed, damage.Unflushed} {
 		j, err := Judge(t.Context(), stage.states[state])
 		if err != nil {
 			t.Fatal(err)

@@ -51,7 +51,7 @@ func (s *Stage) Ask(ctx context.Context, c damage.Case, seed uint64) (Sayings, e
 	if d, err = s.Damage(ctx, c, c.ID+"-start", seed); err != nil {
 		return say, err
 	}
-	say.Start, say.Use = start(ctx, d)
+	say.Start, say.Use = s.start(ctx, d)
 	return say, nil
 }
 
@@ -110,8 +110,11 @@ func (s *Stage) recovery(ctx context.Context, c damage.Case, d corpus.Directory)
 	if !r.Found {
 		return "rc 0, no position", nil
 	}
-	if want := s.positions[c.On]; r.Position != want {
+	if want, known := s.positions[c.On]; known && r.Position != want {
 		return fmt.Sprintf("rc 0, position %d of %d", r.Position.Seqno, want.Seqno), nil
+	}
+	if c.On == damage.Transfer {
+		return fmt.Sprintf("rc 0, position %d", r.Position.Seqno), nil
 	}
 	return "rc 0, position", nil
 }
@@ -121,14 +124,17 @@ func firstError(log string) string {
 	for _, text := range corpus.Errors(log) {
 		if !strings.HasPrefix(text, "mariadbd: Got error") {
 			text = strings.TrimPrefix(text, "InnoDB: ")
-			return text[:min(len(text), 70)]
+			if len(text) > 60 {
+				return text[:60] + "…"
+			}
+			return text
 		}
 	}
 	return "no error line"
 }
 
 // start starts a server and, when it comes up, reads every table of the load.
-func start(ctx context.Context, d corpus.Directory) (started, used string) {
+func (s *Stage) start(ctx context.Context, d corpus.Directory) (started, used string) {
 	limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	server, err := d.Start(limited, "")
@@ -142,30 +148,22 @@ func start(ctx context.Context, d corpus.Directory) (started, used string) {
 		return "dies: " + firstError(d.Log()), ""
 	}
 	defer server.Kill()
-	return "up", readAll(limited, server)
+	return "up", s.readAll(limited, server)
 }
 
-// readAll reads the tables of the load and of the odd objects by their primary
-// keys, and names the errors.
-func readAll(ctx context.Context, server *corpus.Server) string {
-	rows, err := server.DB.QueryContext(ctx, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA='cargo' AND TABLE_TYPE='BASE TABLE'")
+// readAll reads all tables that were there before the damage, and names the
+// errors.
+func (s *Stage) readAll(ctx context.Context, server *corpus.Server) string {
+	names, err := filepath.Glob(filepath.Join(s.material.Older, "cargo", "*.frm"))
 	if err != nil {
 		return err.Error()
 	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return err.Error()
-		}
-		names = append(names, name)
-	}
-	if len(names) == 0 {
-		return "all tables are gone"
-	}
 	var found []string
 	for _, name := range names {
+		name = strings.TrimSuffix(filepath.Base(name), ".frm")
+		if strings.Contains(name, "@") { // encoded; the others are enough
+			continue
+		}
 		_, err := server.DB.ExecContext(ctx, fmt.Sprintf("CREATE TEMPORARY TABLE cargo.copy ENGINE=Aria SELECT * FROM cargo.`%s`; DROP TEMPORARY TABLE cargo.copy", name))
 		var refused *mysql.MySQLError
 		switch {
@@ -175,8 +173,11 @@ func readAll(ctx context.Context, server *corpus.Server) string {
 			return strings.Join(append(found, name+": the server dies"), ", ")
 		}
 	}
+	if len(found) > 3 {
+		return fmt.Sprintf("%s, and of %d more tables", strings.Join(found[:3], ", "), len(found)-3)
+	}
 	if len(found) > 0 {
-		return strings.Join(found[:min(len(found), 3)], ", ")
+		return strings.Join(found, ", ")
 	}
 	return "nothing is noticed"
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,8 +58,8 @@ func NewStage(ctx context.Context, maker *corpus.Maker, seed uint64) (*Stage, er
 		return nil, err
 	}
 	s.states[damage.Stopped] = stopped
-	s.material = damage.Material{Older: older.Data(), Newer: newer.Data()}
-	if err := errors.Join(s.kill(ctx, stopped, seed), s.interrupt(ctx, stopped), s.transfer(ctx, stopped)); err != nil {
+	s.material = damage.Material{Older: older.Data(), Newer: newer.Data(), Recovered: map[damage.State]string{}}
+	if err := errors.Join(s.kill(ctx, stopped, small, seed), s.kill(ctx, stopped, large, seed), s.interrupt(ctx, stopped), s.transfer(ctx, stopped)); err != nil {
 		return nil, err
 	}
 	for _, state := range []damage.State{damage.Stopped, damage.Definition} {
@@ -75,7 +76,9 @@ func (s *Stage) copy(ctx context.Context, from corpus.Directory, name string, se
 	if err := os.RemoveAll(root); err != nil {
 		return corpus.Directory{}, err
 	}
-	from.Settings = settings
+	if len(settings) > 0 {
+		from.Settings = settings
+	}
 	return from.Copy(ctx, root)
 }
 
@@ -95,26 +98,42 @@ func (s *Stage) further(ctx context.Context, from corpus.Directory, name string,
 	return d, errors.Join(load.Wait(), server.Stop())
 }
 
-// kill makes the killed directory, again if it has no place for one of the kinds
+// death is how a directory comes to be killed.
+type death struct {
+	state    damage.State
+	shape    string
+	after    time.Duration
+	settings []string
+}
+
+var (
+	// A small pool writes pages back all the time, and with them the doublewrite
+	// buffer.
+	small = death{damage.Killed, "smallpool", 1500 * time.Millisecond, []string{"innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1"}}
+	// A large one with a large log has no reason to write any.
+	large = death{damage.Unflushed, "oltp", 500 * time.Millisecond, []string{"innodb_buffer_pool_size=128M", "innodb_log_file_size=64M", "innodb_flush_log_at_trx_commit=1"}}
+)
+
+// kill makes a killed directory, again if it has no place for one of the kinds
 // of damage: when the server dies is not by the seed.
-func (s *Stage) kill(ctx context.Context, from corpus.Directory, seed uint64) error {
+func (s *Stage) kill(ctx context.Context, from corpus.Directory, how death, seed uint64) error {
 	const tries = 8
 	var unfit error
 	for try := range uint64(tries) {
-		if err := s.killOnce(ctx, from, seed+try); err != nil {
+		if err := s.killOnce(ctx, from, how, seed+try); err != nil {
 			return err
 		}
-		if unfit = s.fits(ctx, damage.Killed, seed); unfit == nil {
+		if unfit = s.fits(ctx, how.state, seed); unfit == nil {
 			return nil
 		}
 	}
 	return fmt.Errorf("kill: %d directories without a place for damage: %w", tries, unfit)
 }
 
-// killOnce kills a server with a small pool, which writes pages back all the
-// time, and with them the doublewrite buffer.
-func (s *Stage) killOnce(ctx context.Context, from corpus.Directory, seed uint64) error {
-	d, err := s.copy(ctx, from, "stage/killed", "innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1")
+func (s *Stage) killOnce(ctx context.Context, from corpus.Directory, how death, seed uint64) error {
+	shapes := corpus.Shapes()
+	shape := shapes[slices.IndexFunc(shapes, func(k corpus.Shape) bool { return k.Name == how.shape })]
+	d, err := s.copy(ctx, from, "stage/"+string(how.state), how.settings...)
 	if err != nil {
 		return err
 	}
@@ -122,16 +141,16 @@ func (s *Stage) killOnce(ctx context.Context, from corpus.Directory, seed uint64
 	if err != nil {
 		return err
 	}
-	load := server.Load(ctx, corpus.Shapes()[4], stageRows, seed)
+	load := server.Load(ctx, shape, stageRows, seed)
 	<-load.Begun()
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(how.after)
 	server.Kill()
 	if err := load.Wait(); err != nil {
 		return err
 	}
-	s.states[damage.Killed] = d
-	s.material.Recovered = filepath.Join(s.maker.Root, "stage/recovered-"+string(damage.Killed), "data")
-	return s.locate(ctx, damage.Killed)
+	s.states[how.state] = d
+	s.material.Recovered[how.state] = filepath.Join(s.maker.Root, "stage/recovered-"+string(how.state), "data")
+	return s.locate(ctx, how.state)
 }
 
 // fits says whether all kinds of damage to a state find a place.

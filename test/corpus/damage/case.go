@@ -9,12 +9,14 @@ import (
 // State is what happened to a directory before it is damaged.
 type State string
 
-// States of a directory. Killed were killed under load and not recovered;
+// States of a directory. Killed were killed under load and not recovered, with
+// a small buffer pool that wrote pages back, or Unflushed with none written back;
 // Transfer and Definition come damaged from a server that was killed in the
 // middle of receiving a copy, or of a DDL statement.
 const (
 	Stopped    State = "stopped"
 	Killed     State = "killed"
+	Unflushed  State = "unflushed"
 	Transfer   State = "transfer"
 	Definition State = "definition"
 )
@@ -40,8 +42,8 @@ type Material struct {
 	Older string
 	// Newer is the directory after it was written to again.
 	Newer string
-	// Recovered is the killed directory after the server's recovery.
-	Recovered string
+	// Recovered are the killed directories after the server's recovery.
+	Recovered map[State]string
 }
 
 // Do damages the data directory dir at places that the seed chooses.

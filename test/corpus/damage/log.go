@@ -48,16 +48,11 @@ func redoLog() []Case {
 // not have yet.
 func killed() []Case {
 	return []Case{
-		{"C1", "one bit flipped in the redo tail", Killed, []innodb.Code{innodb.RedoCut, innodb.PageLSN}, innodb.Fatal, func(s *scene, m Material) error {
-			return s.edit(redo, func(b []byte) error {
-				_, end := checkpoint(b)
-				last, err := lastLSN(m.Recovered)
-				if err != nil || last < end+4096 {
-					return errors.Join(err, fmt.Errorf("the log ends at %d, too near to its checkpoint's end %d", last, end))
-				}
-				b[logOffset(b, end+1024+s.rand.Uint64N((last-end)/4))] ^= 1 << s.rand.IntN(8)
-				return nil
-			})
+		{"C1", "bit flip in the redo tail, before pages that were written back", Killed, []innodb.Code{innodb.PageLSN}, innodb.Fatal, func(s *scene, m Material) error {
+			return s.flipTail(m.Recovered[Killed])
+		}},
+		{"C1b", "bit flip in the redo tail, no page written back", Unflushed, []innodb.Code{innodb.RedoCut}, innodb.NotVerified, func(s *scene, m Material) error {
+			return s.flipTail(m.Recovered[Unflushed])
 		}},
 		{"C2", "bit flip between checkpoint and what confirms it", Killed, []innodb.Code{innodb.RedoLog}, innodb.Fatal, func(s *scene, _ Material) error {
 			return s.edit(redo, func(b []byte) error {
@@ -88,6 +83,22 @@ func killed() []Case {
 	}
 }
 
+// flipTail turns over a bit in the first quarter of what recovery would apply.
+func (s *scene) flipTail(recovered string) error {
+	last, err := lastLSN(recovered)
+	if err != nil {
+		return err
+	}
+	return s.edit(redo, func(b []byte) error {
+		_, end := checkpoint(b)
+		if last < end+16<<10 {
+			return fmt.Errorf("the log ends at %d, too near to its checkpoint's end %d", last, end)
+		}
+		b[logOffset(b, end+1024+s.rand.Uint64N((last-end)/4))] ^= 1 << s.rand.IntN(8)
+		return nil
+	})
+}
+
 // flipLeaf turns over a bit of a leaf page that recovery changes, or else of one
 // that it does not change; the page is neither made anew by the log nor in the
 // doublewrite buffer.
@@ -106,7 +117,7 @@ func (s *scene) flipLeaf(m Material, changed bool) error {
 		if err != nil {
 			return err
 		}
-		after, err := os.ReadFile(m.Recovered + "/" + name)
+		after, err := os.ReadFile(m.Recovered[Killed] + "/" + name)
 		if err != nil {
 			return err
 		}

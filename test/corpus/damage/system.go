@@ -31,7 +31,7 @@ func system() []Case {
 		flip("D4", "ibdata1 page 7 (dictionary header) flipped", 7, innodb.DictionaryPage),
 		flip("D5", "ibdata1 page 8 (SYS_TABLES) flipped", 8, innodb.DictionaryPage),
 		{"D6", "ibdata1 truncated", Stopped, []innodb.Code{innodb.SpaceSize}, innodb.Fatal, func(s *scene, _ Material) error {
-			return s.cut("ibdata1", 64, 0)
+			return os.Truncate(s.path("ibdata1"), 500*pageSize+int64(s.rand.IntN(100))*pageSize)
 		}},
 		{"D7", "ibdata1 deleted", Stopped, []innodb.Code{innodb.FileMissing, innodb.SpaceMissing}, innodb.Fatal, func(s *scene, _ Material) error { return os.Remove(s.path("ibdata1")) }},
 		{"D7b", "ibdata1, redo and undo deleted", Stopped, []innodb.Code{innodb.FileMissing, innodb.SpaceMissing}, innodb.Fatal, func(s *scene, _ Material) error {
