@@ -22,7 +22,8 @@ func Decide(r Request, f Facts) Verdict {
 		v.taken = takenBy(r.Member, f)
 		return v
 	}
-	if reason := shared(r, home, f); reason != nil {
+	beside, reason := shared(r, home, f)
+	if reason != nil {
 		return refuse(*reason)
 	}
 	if len(blank) > 0 {
@@ -31,7 +32,7 @@ func Decide(r Request, f Facts) Verdict {
 			return refuse(j.Reason)
 		}
 	}
-	v.Action, v.Node = Pin, home
+	v.Action, v.Node, v.Beside = Pin, home, beside
 	return v
 }
 
@@ -184,17 +185,17 @@ func barrier(m Member, c Claim, f Facts) *Reason {
 // shared refuses a home that belongs to a sibling already, which an old binding
 // can bring about. Of several the lowest ordinal stays, and the others wait
 // until somebody has accepted the risk by name.
-func shared(r Request, home string, f Facts) *Reason {
+func shared(r Request, home string, f Facts) (accepted []Member, reason *Reason) {
 	for _, v := range f.Volumes {
 		if !r.Member.Sibling(v.Member) || v.Member.Ordinal > r.Member.Ordinal || !livesOn(v.Member, home, f) {
 			continue
 		}
-		accepted := slices.ContainsFunc(r.Claims, func(c Claim) bool { return c.SharesWith == v.Member.pod() })
-		if !accepted {
-			return homeShared(r, home, v)
+		if !slices.ContainsFunc(r.Claims, func(c Claim) bool { return c.SharesWith == v.Member.pod() }) {
+			return nil, homeShared(r, home, v)
 		}
+		accepted = append(accepted, v.Member)
 	}
-	return nil
+	return accepted, nil
 }
 
 // livesOn says that all the member's volumes are on the node. One that has others

@@ -38,6 +38,8 @@ func TestDecide(t *testing.T) {
 				return ""
 			case "decide":
 				return tell(Decide(parseRequest(t, d), facts), facts)
+			case "explain":
+				return tellExplanation(parseRequest(t, d), facts)
 			default:
 				d.Fatalf(t, "unknown command %q", d.Cmd)
 				return ""
@@ -191,6 +193,9 @@ func tell(v Verdict, f Facts) string {
 	switch v.Action {
 	case Pin:
 		fmt.Fprintf(&b, "pin %s\n", v.Node)
+		for _, m := range v.Beside {
+			fmt.Fprintf(&b, "  beside %s\n", m)
+		}
 	case Refuse:
 		fmt.Fprintf(&b, "refuse %s\n  %s\n  waits for %s\n", v.Reason.Code, v.Reason.Text, v.Reason.Unblock)
 	case Allow:
@@ -221,6 +226,32 @@ func tellNodes(b *strings.Builder, v Verdict, f Facts) {
 		fmt.Fprintf(b, "  %s fits, %d MiB free after, score %d\n", n.Name, j.FreeAfter>>20, scores[0])
 		scores = scores[1:]
 	}
+}
+
+func tellExplanation(r Request, f Facts) string {
+	var rooms []Room
+	silent := map[string]bool{}
+	for _, n := range f.Nodes {
+		rooms = append(rooms, n.Room)
+		silent[n.Name] = slices.Contains(f.Silent, n.Name)
+	}
+	var b strings.Builder
+	e := Explain(r, f, rooms, silent)
+	fmt.Fprintln(&b, strings.TrimSpace(string(e.Action)+" "+e.Node))
+	if e.Reason != nil {
+		fmt.Fprintf(&b, "%s\n", e.Reason)
+	}
+	for _, c := range e.Claims {
+		fmt.Fprintf(&b, "  claim %s volume=%s nodes=%v\n", c.Claim, c.Volume, c.Nodes)
+	}
+	for _, n := range e.Nodes {
+		fmt.Fprintf(&b, "  %s fits=%v score=%d free=%d promised=%d members=%d", n.Node, n.Fits, n.Score, n.Free>>20, n.Promised>>20, n.Members)
+		if !n.Fits {
+			fmt.Fprintf(&b, " %s: %s", n.Code, n.Text)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
 }
 
 // line is one "command subject key=value…" of a script.
@@ -272,7 +303,7 @@ func (l line) number(key string) int64 {
 func TestReasonsAreTold(t *testing.T) {
 	told := map[Code]bool{
 		// Said by the inventory and the plugin, whose tests show them.
-		CodeClaimMissing: true, CodeClassMissing: true, CodeNodeUnknown: true,
+		CodeClaimMissing: true, CodeClassMissing: true, CodeNotHome: true,
 	}
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -286,7 +317,7 @@ func TestReasonsAreTold(t *testing.T) {
 		CodeCacheNotSynced, CodeClaimMissing, CodeClassMissing, CodeVolumeAmbiguous, CodeVolumeUnverified,
 		CodeVolumeMissing, CodeHomeUnknown, CodeHomeAmbiguous, CodeHomeOutOfService, CodeHomeNotReady, CodeHomeCordoned,
 		CodeHomeReplaced, CodeHomesDiffer, CodeHomeShared,
-		CodeMemberNotFound, CodeReportsUnchecked, CodeNodeNotReported, CodeNodeUnknown, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
+		CodeMemberNotFound, CodeReportsUnchecked, CodeNodeNotReported, CodeNotHome, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
 	} {
 		if !told[code] {
 			t.Errorf("no script in testdata shows reason %s", code)

@@ -193,6 +193,9 @@ type Verdict struct {
 	Reason Reason
 	// Blank are the claims that will get a new volume: what to promise.
 	Blank []Claim
+	// Beside are siblings that live on the pinned node, too, which somebody has
+	// accepted by name.
+	Beside []Member
 
 	taken map[string]Member // nodes with a volume of, or a promise to, a sibling
 	own   []Promise         // to the claims in Blank

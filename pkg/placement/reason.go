@@ -32,7 +32,7 @@ const (
 
 // Refusals of one node.
 const (
-	CodeNodeUnknown   Code = "NodeUnknown"
+	CodeNotHome       Code = "NotHome"
 	CodeMemberOnNode  Code = "MemberOnNode"
 	CodeNoVolumeGroup Code = "NoVolumeGroup"
 	CodeNoSpace       Code = "NoSpace"
@@ -41,12 +41,12 @@ const (
 
 // Reason is why a pod, or a node for a pod, has to wait.
 type Reason struct {
-	Code    Code
-	Text    string // what is the case
-	Unblock string // what ends it
-	Claim   ClaimName
-	Node    string // where known
-	Volume  string // the PersistentVolume, where known
+	Code    Code      `json:"code"`
+	Text    string    `json:"text"`    // what is the case
+	Unblock string    `json:"unblock"` // what ends it
+	Claim   ClaimName `json:"-"`
+	Node    string    `json:"node,omitempty"`   // where known
+	Volume  string    `json:"volume,omitempty"` // the PersistentVolume, where known
 }
 
 // String is the sentence for people, with the code at its end.
@@ -138,7 +138,7 @@ func renamed(f Facts) string {
 	if f.SilentCount == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; it may be a node that has not reported yet: %s", f.silent())
+	return fmt.Sprintf("; the machine may be back as a node that has not reported yet: %s", f.silent())
 }
 
 func homeAmbiguous(v Volume, nodes []Node) *Reason {
@@ -249,19 +249,16 @@ func nodeNotReported(c Claim, f Facts) *Reason {
 // The reasons of one node leave out what differs from node to node: the
 // scheduler counts equal texts, and a reader wants "2 node(s)" and not a list.
 
-// NodeUnknown is the reason for a node that joined after the facts were gathered.
-func NodeUnknown(name string) Reason {
-	return Reason{Code: CodeNodeUnknown, Text: "node(s) have just joined", Unblock: "the next attempt", Node: name}
+// NotHome is the reason for every node but the one that holds the pod's data.
+func NotHome(node string) Reason {
+	return Reason{Code: CodeNotHome, Text: "node(s) do not hold the data of this member", Unblock: "nothing: it goes where its data is", Node: node}
 }
 
-// DataElsewhere is the reason for a node that is not the pod's home. The plugin
-// needs none: it takes such nodes out before anybody looks at them.
-func DataElsewhere(home string) Reason {
+// Silent is the reason for a node that has not reported.
+func Silent(node string) Reason {
 	return Reason{
-		Code:    CodeDataElsewhere,
-		Text:    "node(s) do not hold the data, which is on node " + home,
-		Unblock: "node " + home + " to pass all other filters",
-		Node:    home,
+		Code: CodeNodeNotReported, Text: "node(s) have not published their volumes to this API server",
+		Unblock: "lvm-provisioner to report from there", Node: node,
 	}
 }
 

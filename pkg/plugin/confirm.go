@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,47 +12,56 @@ import (
 	fwk "k8s.io/kube-scheduler/framework"
 )
 
-const (
-	// permitTimeout is longer than any question to the API server takes, so that
-	// a pod is told why it was rejected.
-	permitTimeout = 15 * time.Second
-	// retryDelay is how long a pod rests when the question failed.
-	retryDelay = time.Second
-)
-
 // Permit keeps a pod with new volumes from writing anything until the API server
 // itself has said that it is the one to which the nodes have reported. The
 // question is asked after the verdict and beside the scheduling cycle, so that no
 // other pod waits for its answer.
-func (p *VolumeHome) Permit(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ string) (*fwk.Status, time.Duration) {
+func (p *VolumeHome) Permit(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) (*fwk.Status, time.Duration) {
 	c, err := read(state)
 	if err != nil || len(c.verdict.Blank) == 0 {
 		return nil, 0
 	}
 	p.asking.begin(pod, c)
-	go p.confirm(klog.FromContext(ctx), pod, c)
-	return fwk.NewStatus(fwk.Wait), permitTimeout
+	go p.confirm(klog.FromContext(ctx), pod, c, node)
+	return fwk.NewStatus(fwk.Wait), p.args.ConfirmTimeout.Duration
 }
 
 // confirm lets the pod go on, or sends it back to be decided anew.
-func (p *VolumeHome) confirm(logger klog.Logger, pod *corev1.Pod, c *cycle) {
-	err := p.inventory.Confirm(p.life, c.apiServer)
+func (p *VolumeHome) confirm(logger klog.Logger, pod *corev1.Pod, c *cycle, node string) {
+	ctx, cancel := context.WithTimeout(p.life, p.args.ConfirmTimeout.Duration)
+	defer cancel()
+	err := p.inventory.Confirm(ctx, c.apiServer)
 	waiting := p.waitingPod(pod, c)
 	switch {
 	case waiting == nil: // it was rejected by somebody else
 	case err == nil:
 		p.asking.end(pod, c)
+		p.announce(pod, c, node)
 		waiting.Allow(Name)
 	default:
 		p.asking.end(pod, c)
-		logger.Error(err, "Took a node back from a pod with new volumes", "pod", klog.KObj(pod), "retry", retryDelay)
+		logger.Error(err, "Took a node back from a pod with new volumes", "pod", klog.KObj(pod), "retry", p.args.RetryDelay.Duration)
 		waiting.Reject(Name, err.Error())
 		select {
-		case <-time.After(retryDelay):
+		case <-time.After(p.args.RetryDelay.Duration):
 			p.handle.Activate(logger, map[string]*corev1.Pod{pod.Name: pod})
 		case <-p.life.Done():
 		}
 	}
+}
+
+// announce says on the pod that it gets new volumes. That nobody had data for
+// these claims is worth a line when somebody looks for data.
+func (p *VolumeHome) announce(pod *corev1.Pod, c *cycle, node string) {
+	if !*p.args.NewVolumeEvents {
+		return
+	}
+	names := make([]string, len(c.verdict.Blank))
+	for i, claim := range c.verdict.Blank {
+		names[i] = claim.Name
+	}
+	p.recorder.Eventf(pod, nil, corev1.EventTypeNormal, "NewVolume", "Scheduling",
+		"no volume holds data of claim %s: it gets a new one on node %s", strings.Join(names, ", "), node)
 }
 
 // waitingPod returns the pod's entry, which the framework makes a moment after

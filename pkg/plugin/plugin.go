@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/utils/lru"
@@ -24,8 +27,12 @@ const Name = "VolumeHome"
 // write, and one more PreBind would cost every pod a PATCH.
 type VolumeHome struct {
 	life      context.Context // ends with the scheduler
+	args      VolumeHomeArgs
 	inventory *inventory.Inventory
 	handle    handle
+	pods      corelisters.PodLister
+	recorder  events.EventRecorder
+	measures  measures
 	waiting   waiting
 	asking    asking
 	wide      *lru.Cache // UIDs of pods that the best nodes were not enough for
@@ -51,12 +58,23 @@ var (
 
 // New makes the plugin on the scheduler's own informers. Promises are kept in
 // one place, so only one profile of a scheduler may enable the plugin.
-func New(ctx context.Context, _ runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.Plugin, error) {
+	args, err := readArgs(configuration)
+	if err != nil {
+		return nil, fmt.Errorf("read the args of %s: %w", Name, err)
+	}
 	i, err := inventory.New(h.ClientSet(), h.SharedInformerFactory())
 	if err != nil {
 		return nil, fmt.Errorf("start %s for profile %s (one profile may enable it): %w", Name, h.ProfileName(), err)
 	}
-	p := &VolumeHome{life: ctx, inventory: i, handle: h, wide: lru.New(wideMost)}
+	p := &VolumeHome{
+		life: ctx, args: args, inventory: i, handle: h,
+		pods:     h.SharedInformerFactory().Core().V1().Pods().Lister(),
+		recorder: h.EventRecorder(),
+		measures: newMeasures(),
+		wide:     lru.New(wideMost),
+	}
+	p.measures.register(i)
 	go i.Run(ctx, func() { p.wake(klog.FromContext(ctx)) })
 	return p, nil
 }
@@ -72,16 +90,19 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
 	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
+	began := time.Now()
 	if reason != nil {
+		p.measures.decided(began, placement.Verdict{Action: placement.Refuse, Reason: *reason})
 		return nil, refused(logger, *reason)
 	}
 	facts := p.inventory.Facts(request)
 	verdict := placement.Decide(request, facts)
+	p.measures.decided(began, verdict)
 	c := &cycle{member: request.Member, verdict: verdict, apiServer: facts.APIServer}
 	state.Write(Name, c)
 	switch verdict.Action {
 	case placement.Pin:
-		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node)
+		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node, "beside", verdict.Beside)
 		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
 	case placement.Allow:
 		logger.V(4).Info("Looks for a node for new volumes", "member", request.Member, "claims", len(verdict.Blank))
@@ -124,7 +145,7 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 		if c.verdict.Node == node {
 			return nil
 		}
-		return unresolvable(placement.NodeUnknown(node))
+		return unresolvable(placement.NotHome(node))
 	}
 	j := c.verdict.Judge(p.inventory.Room(node))
 	if !j.Fits {
