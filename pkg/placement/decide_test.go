@@ -303,7 +303,7 @@ func (l line) number(key string) int64 {
 func TestReasonsAreTold(t *testing.T) {
 	told := map[Code]bool{
 		// Said by the inventory and the plugin, whose tests show them.
-		CodeClaimMissing: true, CodeClassMissing: true, CodeNotHome: true,
+		CodeClaimMissing: true, CodeClassMissing: true, CodeDataElsewhere: true,
 	}
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -317,7 +317,7 @@ func TestReasonsAreTold(t *testing.T) {
 		CodeCacheNotSynced, CodeClaimMissing, CodeClassMissing, CodeVolumeAmbiguous, CodeVolumeUnverified,
 		CodeVolumeMissing, CodeHomeUnknown, CodeHomeAmbiguous, CodeHomeOutOfService, CodeHomeNotReady, CodeHomeCordoned,
 		CodeHomeReplaced, CodeHomesDiffer, CodeHomeShared,
-		CodeMemberNotFound, CodeReportsUnchecked, CodeNodeNotReported, CodeNotHome, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
+		CodeMemberNotFound, CodeReportsUnchecked, CodeNodeNotReported, CodeDataElsewhere, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
 	} {
 		if !told[code] {
 			t.Errorf("no script in testdata shows reason %s", code)

@@ -69,12 +69,14 @@ func (v Verdict) about(room Room, silent bool) (NodeState, Judgement) {
 		j.Reason = v.Reason
 	case v.Action == Refuse && silent:
 		j.Reason = Silent(room.Node)
-	case v.Action == Refuse && v.Reason.Volume == "":
-		j.Reason = Reason{Code: v.Reason.Code, Text: "the pod waits, whatever this node offers"}
+	case v.Action == Refuse && v.Reason.Node != "" && v.Reason.Volume != "":
+		j.Reason = DataElsewhere(v.Reason.Node)
 	case v.Action == Allow:
 		j = v.Judge(room)
+	case v.Action == Pin:
+		j.Reason = DataElsewhere(v.Node)
 	default:
-		j.Reason = NotHome(room.Node)
+		j.Reason = Reason{Code: v.Reason.Code, Text: "the pod waits, whatever this node offers"}
 	}
 	n.Fits, n.Code, n.Text = j.Fits, j.Reason.Code, j.Reason.Text
 	return n, j

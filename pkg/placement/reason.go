@@ -32,7 +32,6 @@ const (
 
 // Refusals of one node.
 const (
-	CodeNotHome       Code = "NotHome"
 	CodeMemberOnNode  Code = "MemberOnNode"
 	CodeNoVolumeGroup Code = "NoVolumeGroup"
 	CodeNoSpace       Code = "NoSpace"
@@ -249,9 +248,14 @@ func nodeNotReported(c Claim, f Facts) *Reason {
 // The reasons of one node leave out what differs from node to node: the
 // scheduler counts equal texts, and a reader wants "2 node(s)" and not a list.
 
-// NotHome is the reason for every node but the one that holds the pod's data.
-func NotHome(node string) Reason {
-	return Reason{Code: CodeNotHome, Text: "node(s) do not hold the data of this member", Unblock: "nothing: it goes where its data is", Node: node}
+// DataElsewhere is the reason for a node that is not the pod's home.
+func DataElsewhere(home string) Reason {
+	return Reason{
+		Code:    CodeDataElsewhere,
+		Text:    "node(s) do not hold the data, which is on node " + home,
+		Unblock: "node " + home + " to pass all other filters",
+		Node:    home,
+	}
 }
 
 // Silent is the reason for a node that has not reported.

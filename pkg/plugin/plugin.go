@@ -145,7 +145,7 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 		if c.verdict.Node == node {
 			return nil
 		}
-		return unresolvable(placement.NotHome(node))
+		return unresolvable(placement.DataElsewhere(c.verdict.Node))
 	}
 	j := c.verdict.Judge(p.inventory.Room(node))
 	if !j.Fits {
