@@ -82,6 +82,8 @@ func (e Evidence) Assess(owner Owner, native Position, recovery *Recovery, findi
 		a.Class = SSTVictim
 	case anyFatal(findings):
 		e.condemn(&a, native, recovery)
+	case !e.NeedsRecovery() && e.strange(e.Grastate.Position):
+		e.disown(&a, e.Grastate.Position, FromGrastate)
 	case !e.NeedsRecovery():
 		a.Class, a.Position, a.Source = Clean, e.Grastate.Position, FromGrastate
 		e.compare(&a, native, recovery)
@@ -104,6 +106,8 @@ func (e Evidence) Assess(owner Owner, native Position, recovery *Recovery, findi
 func (e Evidence) place(a *Assessment, found Position) {
 	saved := e.Grastate.Position
 	switch {
+	case e.strange(found):
+		e.disown(a, found, FromRecovery)
 	case saved.KnowsHistory() && found.UUID == saved.UUID && found.IsReal():
 		a.Class, a.Position, a.Source = Crashed, found, FromRecovery
 	case saved.KnowsHistory() && !found.KnowsHistory() && e.Lineage != nil && e.Lineage.Newest().Begin == (Position{saved.UUID, 0}):
@@ -121,6 +125,20 @@ func (e Evidence) place(a *Assessment, found Position) {
 			Found: "data that was never part of a cluster",
 			Do:    "import it through a running cluster, or empty the volume so that the member joins by a full transfer"})
 	}
+}
+
+// disown makes the volume FOREIGN for the history it holds.
+func (e Evidence) disown(a *Assessment, found Position, source string) {
+	a.Class, a.Position, a.Source = Foreign, found, source
+	a.Findings = append(a.Findings, Finding{File: "grastate.dat", Expected: "history " + e.Lineage.Newest().Begin.UUID + ", in which the volume's lineage took part",
+		Found: "history " + found.UUID, Do: "find out where this data directory came from; it is left as it is"})
+}
+
+// strange says that the data is of another history than the volume's lineage: a
+// data directory that was copied here. While a full transfer was under way, the
+// old history may still be there.
+func (e Evidence) strange(found Position) bool {
+	return e.Lineage != nil && !e.Lineage.FullTransfer && found.KnowsHistory() && found.UUID != e.Lineage.Newest().Begin.UUID
 }
 
 // compare sees that the position is not lower than what was read from the same
@@ -148,10 +166,13 @@ func (e Evidence) taint(a *Assessment, native Position, recovery *Recovery) {
 			Do:    "let this member take a full copy: move its data directory aside once the others are Synced"})
 		return
 	}
+	how := "run the server once with --tc-heuristic-recover=ROLLBACK, or COMMIT if the transactions' coordinator says so"
+	if recovery.Found {
+		how = "start the server alone (--wsrep-on=OFF --skip-networking), end what XA RECOVER lists as its coordinator says, and stop it in order"
+	}
 	a.Findings = append(a.Findings, Finding{File: "ibdata1", Expected: "no prepared transactions after recovery",
 		Found: "prepared (XA) transactions whose outcome the server does not know",
-		Do: "once the others are Synced, move this data directory aside so that the member takes a full copy. " +
-			"If it is the only copy: save the volume, run the server once with --tc-heuristic-recover=ROLLBACK (or COMMIT, if the transaction's coordinator says so), and name this member in an override"})
+		Do:    "move this data directory aside once the others are Synced, so that the member takes a full copy. If it is the only copy: save the volume, then " + how})
 }
 
 // condemn makes the volume CORRUPT. The position says what would be missed

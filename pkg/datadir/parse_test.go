@@ -111,6 +111,7 @@ func TestParseRecovery(t *testing.T) {
 		{"heuristic", "[Note] Heuristic crash recovery mode\n", Recovery{Position: Undefined, Heuristic: true}},
 		{"prepared", "[ERROR] Found 1 prepared transactions! It means that server was not shut down properly last time and critical recovery information was manually deleted after a crash. You have to start server with --tc-heuristic-recover switch to commit or rollback pending transactions.", Recovery{Position: Undefined, Prepared: true}},
 		{"prepared, MySQL", "[ERROR] [MY-010107] [Server] Found 2 prepared transactions! It means that mysqld was not shut down properly", Recovery{Position: Undefined, Prepared: true}},
+		{"prepared, by a person's XA", "[Warning] Found 1 prepared XA transactions\n[Note] WSREP: Recovered position: " + uuidA + ":5\n", Recovery{Found: true, Position: Position{uuidA, 5}, Prepared: true}},
 		{"prepared by the cluster", "[Note] InnoDB: Found 3 prepared transaction(s) in InnoDB\n", Recovery{Position: Undefined}},
 		{"engine error", "[ERROR] InnoDB: Unable to apply log to corrupted page 200\n", damaged("[ERROR] InnoDB: Unable to apply log to corrupted page 200")},
 		{"engine error, MySQL", "0 [ERROR] [MY-012592] [InnoDB] Operating system error number 5\n", damaged("0 [ERROR] [MY-012592] [InnoDB] Operating system error number 5")},

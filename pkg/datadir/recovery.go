@@ -15,7 +15,8 @@ type Recovery struct {
 	// Heuristic says that the server rolled prepared transactions back or
 	// committed them by guess: the data is no longer what the cluster agreed on.
 	Heuristic bool
-	// Prepared says that prepared transactions stopped the recovery.
+	// Prepared says that there are prepared transactions whose outcome nobody here
+	// knows: they stop the recovery, or wait behind it.
 	Prepared bool
 	// Environment is a line that blames the surroundings (lock, permission, space)
 	// and not the data; such a run is repeated and decides nothing.
@@ -39,7 +40,7 @@ var (
 	// Error numbers of Linux: EAGAIN, ENOMEM, EACCES, EMFILE, ENOSPC, EROFS, EDQUOT.
 	environmentPattern = regexp.MustCompile(`(?i)Errcode: (11|12|13|24|28|30|122)\b|OS errno (11|12|13|24|28|30|122)\b|Unable to lock \./|Can't lock aria control|` +
 		`Could not get an exclusive lock|Cannot allocate memory|Can't start server|Please (read|consult).*how to run m.*d as root`)
-	preparedPattern  = regexp.MustCompile(`(?i)Found [0-9]+ prepared (XA )?transactions?! It means`)
+	preparedPattern  = regexp.MustCompile(`(?i)Found [0-9]+ prepared (transactions! It means|XA transactions)`)
 	heuristicPattern = regexp.MustCompile(`(?i)heuristic crash recovery mode|restart without --tc-heuristic-recover`)
 	// Errors of the storage engines, whatever they are about, and signs of damage
 	// that are no errors to the server: it would come up with them.

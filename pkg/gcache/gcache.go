@@ -1,7 +1,6 @@
 package gcache
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 )
 
 // FileName is the cache's name in the data directory.
@@ -67,12 +64,17 @@ func Parse(r io.ReaderAt, size int64) (Cache, error) {
 	if size < ringStart {
 		return Cache{}, nil
 	}
-	preamble := make([]byte, preambleSize)
-	if _, err := r.ReadAt(preamble, 0); err != nil {
+	text := make([]byte, preambleSize)
+	if _, err := r.ReadAt(text, 0); err != nil {
 		return Cache{}, err
 	}
-	c := Cache{UUID: history(preamble)}
-	if c.UUID == "" {
+	p := parsePreamble(text)
+	c := Cache{UUID: p.uuid}
+	switch {
+	case p.uuid == "" || p.encrypted && !p.closed():
+		return c, nil
+	case p.closed():
+		c.First, c.Last = p.first, p.last
 		return c, nil
 	}
 	ring := &ring{window: window{r: r, size: size}}
@@ -82,18 +84,6 @@ func Parse(r io.ReaderAt, size int64) (Cache, error) {
 	}
 	c.First, c.Last = seqnos.newest()
 	return c, nil
-}
-
-var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-
-func history(preamble []byte) string {
-	text, _, _ := bytes.Cut(preamble, []byte{0})
-	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(line, "GID:"); found && uuidPattern.MatchString(strings.TrimSpace(value)) {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }
 
 // ring walks the buffers.

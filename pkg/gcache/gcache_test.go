@@ -116,6 +116,28 @@ func TestParse(t *testing.T) {
 
 // TestWrappedRing holds that the newest write set is found wherever the ring
 // stands, and that the range goes back to the oldest that is still whole.
+func TestPreamble(t *testing.T) {
+	const uuid = "93077de7-ec3f-43b9-9d64-1a3b6073acc2"
+	for _, test := range []struct {
+		name, lines string
+		want        Cache
+	}{
+		{"closed in order", "seqno_max: 90\nseqno_min: 7\noffset: 1280\nsynced: 1\n", Cache{uuid, 7, 90}},
+		{"not closed", "seqno_max: 90\nseqno_min: 7\nsynced: 0\n", Cache{UUID: uuid}},
+		{"impossible range", "seqno_max: 7\nseqno_min: 90\nsynced: 1\n", Cache{UUID: uuid}},
+		{"no number", "seqno_max: many\nseqno_min: \nsynced: 1\n", Cache{UUID: uuid}},
+		{"encrypted", "enc_version: 1\nenc_encrypted: 1\nsynced: 0\n", Cache{UUID: uuid}},
+		{"encrypted, closed in order", "enc_encrypted: 1\nseqno_max: 9\nseqno_min: 7\nsynced: 1\n", Cache{uuid, 7, 9}},
+		{"no uuid", "GID: x\nsynced: 1\n", Cache{}},
+	} {
+		content := make([]byte, 8192)
+		copy(content, "Version: 2\nGID: "+uuid+"\n"+test.lines)
+		if got, err := Parse(bytes.NewReader(content), int64(len(content))); err != nil || got != test.want {
+			t.Errorf("%s: %+v, %v; want %+v", test.name, got, err, test.want)
+		}
+	}
+}
+
 func TestWrappedRing(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	c := newCacheFile(64 << 10)

@@ -11,78 +11,102 @@ import (
 	"github.com/berth-dev/berth/pkg/innodb/position"
 )
 
+// Examiner finds out what a volume is worth. It knows no cluster.
+type Examiner struct {
+	Volume datadir.Volume
+	Owner  datadir.Owner
+	Server Server
+	RunDir string
+}
+
+// Look is what can be seen without writing anything.
+type Look struct {
+	Evidence datadir.Evidence
+	// Native is the position that rollback segments and redo log hold: at most the
+	// one that the server will recover. Undefined when it cannot be read.
+	Native datadir.Position
+	// Reason says why the native position is not exact or not known.
+	Reason string
+	// Findings are those of the quick check of the files.
+	Findings []datadir.Finding
+	// Check is empty for a volume that evidence alone decides.
+	Check innodb.Report
+}
+
 // disturbance is an error of the surroundings (lock, permission, space, memory,
 // device) that says nothing about the data; the container starts again.
 type disturbance struct{ error }
 
 func (d disturbance) Unwrap() error { return d.error }
 
-// assess says what the volume is worth. Nothing is written before the server's
-// own recovery, and that runs only when the files without which it would make
-// new ones are there.
-func (m *Member) assess(ctx context.Context, evidence datadir.Evidence, watch *stopwatch) (datadir.Assessment, error) {
-	owner := datadir.Owner{Namespace: m.Namespace, Cluster: m.Cluster, Ordinal: m.Ordinal}
-	if evidence.Decided(owner) {
-		return evidence.Assess(owner, datadir.Undefined, nil, nil), nil
+// Look reads the evidence, the position and the structure of the files.
+func (x Examiner) Look(ctx context.Context) (Look, error) {
+	look := Look{Native: datadir.Undefined}
+	evidence, err := datadir.Look(x.Volume)
+	if err != nil {
+		return look, err
 	}
-	missing, err := datadir.CheckFiles(m.Volume.Data)
+	look.Evidence = evidence
+	if evidence.Decided(x.Owner) {
+		return look, nil
+	}
+	p, err := position.Read(ctx, position.Dirs{Data: x.Volume.Data})
+	if err != nil {
+		return look, disturbance{fmt.Errorf("read the position: %w", err)}
+	}
+	look.Reason = p.Reason
+	if p.Certainty != position.Unknown {
+		look.Native = datadir.Position{UUID: p.UUID, Seqno: p.Seqno}
+	}
+	if look.Check, err = x.Verify(ctx, innodb.Quick, nil); err != nil {
+		return look, err
+	}
+	look.Findings = datadir.FindingsOf(look.Check)
+	return look, nil
+}
+
+// Preview says what the volume is worth as far as that can be told without the
+// server's recovery; not certain when only that can tell.
+func (l Look) Preview(owner datadir.Owner) (a datadir.Assessment, certain bool) {
+	if l.Evidence.Decided(owner) || len(l.Findings) > 0 || !l.Evidence.NeedsRecovery() {
+		return l.Evidence.Assess(owner, l.Native, nil, l.Findings), true
+	}
+	a = l.Evidence.Assess(owner, datadir.Undefined, &datadir.Recovery{Found: true, Position: l.Native}, nil)
+	if a.Source == datadir.FromRecovery {
+		a.Source = datadir.FromFiles
+	}
+	return a, false
+}
+
+// Assess has the server recover where only it knows the position, and says what
+// the volume is worth. Recovery runs only when the files are there without which
+// it would make new ones.
+func (x Examiner) Assess(ctx context.Context, look Look) (datadir.Assessment, error) {
+	if a, certain := look.Preview(x.Owner); certain {
+		return a, nil
+	}
+	klog.FromContext(ctx).Info("The server was not stopped in order: it recovers its position now", "atLeast", look.Native)
+	recovery, err := x.Server.Recover(ctx, x.RunDir)
 	if err != nil {
 		return datadir.Assessment{}, disturbance{err}
 	}
-	native, err := ReadPosition(ctx, m.Volume.Data)
-	if err != nil {
-		return datadir.Assessment{}, err
-	}
-	check, err := CheckPages(ctx, m.Volume.Data, innodb.Quick)
-	if err != nil {
-		return datadir.Assessment{}, err
-	}
-	watch.lap("check")
-	if findings := append(missing, datadir.FindingsOf(check)...); len(findings) > 0 {
-		return evidence.Assess(owner, native, nil, findings), nil
-	}
-	if !evidence.NeedsRecovery() {
-		return evidence.Assess(owner, native, nil, nil), nil
-	}
-	klog.FromContext(ctx).Info("The server was not stopped in order: it recovers its position now", "atLeast", native)
-	recovery, err := m.Server.Recover(ctx, m.RunDir)
-	if err != nil {
-		return datadir.Assessment{}, disturbance{err}
-	}
-	watch.lap("recover")
 	// Only now zero pages and the dictionary can be judged.
-	if check, err = CheckPages(ctx, m.Volume.Data, innodb.Quick); err != nil {
+	check, err := x.Verify(ctx, innodb.Quick, nil)
+	if err != nil {
 		return datadir.Assessment{}, err
 	}
-	watch.lap("check again")
-	return evidence.Assess(owner, native, &recovery, datadir.FindingsOf(check)), nil
+	return look.Evidence.Assess(x.Owner, look.Native, &recovery, datadir.FindingsOf(check)), nil
 }
 
-// ReadPosition reads the position without a server and without writing. It is
-// at most the one that the server will recover; Undefined when it cannot be read.
-func ReadPosition(ctx context.Context, dir string) (datadir.Position, error) {
-	p, err := position.Read(ctx, position.Dirs{Data: dir})
-	if err != nil {
-		return datadir.Undefined, disturbance{fmt.Errorf("read the position: %w", err)}
-	}
-	if p.Certainty == position.Unknown {
-		klog.FromContext(ctx).V(2).Info("The position cannot be read without the server", "reason", p.Reason)
-		return datadir.Undefined, nil
-	}
-	return datadir.Position{UUID: p.UUID, Seqno: p.Seqno}, nil
-}
-
-// CheckPages checks a data directory that nobody else uses.
-func CheckPages(ctx context.Context, dir string, level innodb.Level) (innodb.Report, error) {
-	report, err := innodb.Verify(ctx, dir, innodb.Options{Level: level})
+// Verify checks the pages of a data directory that nobody else uses.
+func (x Examiner) Verify(ctx context.Context, level innodb.Level, progress func(done, total int64)) (innodb.Report, error) {
+	report, err := innodb.Verify(ctx, x.Volume.Data, innodb.Options{Level: level, Progress: progress})
 	if err != nil {
 		return report, disturbance{fmt.Errorf("check the pages: %w", err)}
 	}
-	if report.Verdict == innodb.Environment {
-		for _, f := range report.Findings {
-			if f.Verdict == innodb.Environment {
-				return report, disturbance{fmt.Errorf("check the pages: %s", f)}
-			}
+	for _, f := range report.Findings {
+		if f.Verdict == innodb.Environment {
+			return report, disturbance{fmt.Errorf("check the pages: %s", f)}
 		}
 	}
 	return report, nil

@@ -141,10 +141,12 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 	}
 	watch := stopwatch{report: &report, last: time.Now()}
 
-	evidence, err := datadir.Look(m.Volume)
+	examiner := m.examiner()
+	look, err := examiner.Look(ctx)
 	if err != nil {
-		return report, m.refuseUnread(ctx, err)
+		return report, m.unread(ctx, err)
 	}
+	evidence := look.Evidence
 	report.Evidence = asEvidence(evidence)
 	watch.lap("look")
 	log.Info("Evidence", "grastate", evidence.Grastate.State, "position", evidence.Grastate.Position,
@@ -153,14 +155,11 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 		return report, err
 	}
 
-	assessment, err := m.assess(ctx, evidence, &watch)
-	var disturbed disturbance
-	if errors.As(err, &disturbed) {
-		m.announce(ctx, warning, rebuild.Reason{Code: rebuild.RecoveryDisturbed, Text: err.Error()})
-	}
+	assessment, err := examiner.Assess(ctx, look)
 	if err != nil {
-		return report, err
+		return report, m.unread(ctx, err)
 	}
+	watch.lap("assess")
 	report.Class, report.Position, report.Source = assessment.Class, assessment.Position, assessment.Source
 	report.Findings, report.State = assessment.Findings, rebuild.Waiting
 	log.Info("Report", "class", report.Class, "position", report.Position, "source", report.Source, "phases", report.Phases)
@@ -186,10 +185,19 @@ func (m *Member) publish(ctx context.Context, report rebuild.Report) error {
 	return err
 }
 
-// refuseUnread tells people about a volume that cannot be read.
-func (m *Member) refuseUnread(ctx context.Context, err error) error {
-	m.announce(ctx, warning, rebuild.Reason{Code: rebuild.UnsoundData, Text: err.Error()})
+// unread tells people about a volume that cannot be read or recovered.
+func (m *Member) unread(ctx context.Context, err error) error {
+	reason := rebuild.Reason{Code: rebuild.UnsoundData, Text: err.Error()}
+	var disturbed disturbance
+	if errors.As(err, &disturbed) {
+		reason.Code = rebuild.RecoveryDisturbed
+	}
+	m.announce(ctx, warning, reason)
 	return err
+}
+
+func (m *Member) examiner() Examiner {
+	return Examiner{Volume: m.Volume, Owner: datadir.Owner{Namespace: m.Namespace, Cluster: m.Cluster, Ordinal: m.Ordinal}, Server: m.Server, RunDir: m.RunDir}
 }
 
 // Kinds of events.
