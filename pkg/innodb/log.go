@@ -78,7 +78,7 @@ func (v *verification) excused(name string, space uint32) bool {
 	if v.report.Recovered {
 		return false
 	}
-	if !v.logRead || len(v.log.Files) >= redo.MaxFileChanges {
+	if !v.logRead || v.log.FilesCut {
 		return true
 	}
 	for _, c := range v.log.Files {

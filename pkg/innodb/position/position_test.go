@@ -249,6 +249,23 @@ func TestCutInTheMiddle(t *testing.T) {
 	expect(t, p, position.LowerBound, uuid, 99)
 }
 
+// TestMemoryIsBounded reads a log that makes more undo pages than are remembered.
+func TestMemoryIsBounded(t *testing.T) {
+	l := forge.New(16<<20, firstLSN)
+	l.Checkpoint(l.End)
+	d := newDirectory(t, 16<<10, l)
+	d.put(segmentA, xid('e', uuid, 5))
+	for i := range uint32(12) {
+		var records []byte
+		for no := range uint32(50000) {
+			records = append(records, forge.Init(0, 1000+50000*i+no)...)
+		}
+		l.Append(records)
+	}
+	p := read(t, d.write())
+	expect(t, p, position.LowerBound, uuid, 5)
+}
+
 func TestExamine(t *testing.T) {
 	l := newLog()
 	d := newDirectory(t, 16<<10, l)

@@ -30,8 +30,10 @@ type replay struct {
 	spaces *spaces
 	images map[redo.Page]*redo.Image
 	undo   map[redo.Page]undoState
-	extent redo.Extent
-	onDisk mark
+	// undoCut says that there were more undo pages than could be remembered.
+	undoCut bool
+	extent  redo.Extent
+	onDisk  mark
 	// changes takes what else is wanted of the log; it can be nil.
 	changes *redo.Changes
 	// fault is why the position is not known.
@@ -202,10 +204,21 @@ func (r *replay) noteUndo(rec redo.Record, offset *int, end redo.LSN) {
 	*offset = behind
 	switch {
 	case rec.Kind == redo.InitPage:
-		r.undo[rec.Page] = undoState{0, end}
+		r.setUndo(rec.Page, undoState{0, end})
 	case first <= undoStateByte && undoStateByte < behind && data != nil:
-		r.undo[rec.Page] = undoState{data[(undoStateByte-first)%len(data)], end}
+		r.setUndo(rec.Page, undoState{data[(undoStateByte-first)%len(data)], end})
 	}
+}
+
+// maxUndo bounds the pages whose state is remembered, to about 30 MB.
+const maxUndo = 1 << 19
+
+func (r *replay) setUndo(p redo.Page, state undoState) {
+	if _, found := r.undo[p]; !found && len(r.undo) >= maxUndo {
+		r.undoCut = true
+		return
+	}
+	r.undo[p] = state
 }
 
 // answer reads the position off the pages.
@@ -234,6 +247,9 @@ func (r *replay) answer() (Position, error) {
 	case r.extent.Beyond != 0:
 		answer.Certainty = LowerBound
 		answer.Reason = fmt.Sprintf("the redo log ends at LSN %d, but goes on at %d: its middle is damaged, or a power cut tore the last write", answer.End, r.extent.Beyond)
+	case r.undoCut:
+		answer.Certainty = LowerBound
+		answer.Reason = "the redo log changes so many undo pages that prepared transactions were not counted"
 	case answer.Prepared > 0:
 		answer.Certainty = LowerBound
 		answer.Reason = fmt.Sprintf("%d transactions are prepared; the server decides on them", answer.Prepared)

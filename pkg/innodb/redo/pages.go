@@ -43,8 +43,8 @@ type FileChange struct {
 	To string
 }
 
-// MaxFileChanges bounds what a log can make a reader remember.
-const MaxFileChanges = 1 << 16
+// maxNames bounds what a log can make a reader remember of names, in bytes.
+const maxNames = 8 << 20
 
 // Changes is what the log will do to the data directory, as far as it matters
 // for judging pages and files before recovery.
@@ -52,9 +52,12 @@ type Changes struct {
 	// Made are pages that the log initialises or frees: recovery does not read
 	// them from the data files, so that what these hold for them does not matter.
 	Made Pages
-	// Files are the changes of tablespace files in their order; the newest are
-	// missing when there are more than 65536.
+	// Files are the changes of tablespace files in their order.
 	Files []FileChange
+	// FilesCut says that there were more of them than could be remembered.
+	FilesCut bool
+
+	names int // bytes of names in Files
 }
 
 // Interest adds what Take needs to what else is wanted.
@@ -71,16 +74,17 @@ func (c *Changes) Take(m Mtr) {
 	m.Records(func(r Record) {
 		switch r.Kind {
 		case FileCreate, FileDelete, FileRename, FileModify:
-			if len(c.Files) < MaxFileChanges {
-				c.Files = append(c.Files, fileChange(r))
-			}
+			c.addFile(r)
 		}
 	})
 }
 
-func fileChange(r Record) FileChange {
-	f := FileChange{Kind: r.Kind, Space: r.Page.Space}
+func (c *Changes) addFile(r Record) {
+	const overhead = 64 // of a change without its names
+	if c.names += len(r.Data) + overhead; c.names > maxNames {
+		c.FilesCut = true
+		return
+	}
 	name, to, _ := bytes.Cut(r.Data, []byte{0})
-	f.Name, f.To = string(name), string(to)
-	return f
+	c.Files = append(c.Files, FileChange{Kind: r.Kind, Space: r.Page.Space, Name: string(name), To: string(to)})
 }

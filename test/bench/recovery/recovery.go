@@ -129,7 +129,7 @@ func (p Plan) kill(ctx context.Context, maker *corpus.Maker, format corpus.Forma
 			return d, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
-		if err := s.DB.QueryRowContext(ctx, "SELECT SUM(IF(VARIABLE_NAME='INNODB_CHECKPOINT_AGE', VARIABLE_VALUE, 0)) FROM information_schema.GLOBAL_STATUS").Scan(&grown); err != nil {
+		if err := s.DB.QueryRowContext(ctx, "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'INNODB_CHECKPOINT_AGE'").Scan(&grown); err != nil {
 			return d, fmt.Errorf("make %s: %w", name, err)
 		}
 	}
