@@ -39,7 +39,11 @@ func (m *Member) start(ctx context.Context, me rebuild.Report) error {
 
 // notNow is an error that leads back to waiting: the object, or the way to it,
 // does not allow the step now.
-type notNow struct{ why string }
+type notNow struct {
+	why string
+	// unknown: the change may have been made.
+	unknown bool
+}
 
 func (n notNow) Error() string { return n.why }
 
@@ -54,9 +58,9 @@ func (m *Member) commit(ctx context.Context, change func(*rebuild.Cluster) *rebu
 	case err != nil && ctx.Err() != nil:
 		return state, ctx.Err()
 	case err != nil:
-		return state, notNow{err.Error()}
+		return state, notNow{why: err.Error(), unknown: true}
 	case refused != nil:
-		return state, notNow{refused.String()}
+		return state, notNow{why: refused.String()}
 	}
 	return state, nil
 }
@@ -77,6 +81,12 @@ func (m *Member) bootstrap(ctx context.Context, w *rebuild.Waiter, seen rebuild.
 		return err
 	}
 	state, err := m.commit(ctx, func(c *rebuild.Cluster) *rebuild.Reason { return w.Consume(c, grant.Attempt, time.Now()) })
+	var again notNow
+	if errors.As(err, &again) && again.unknown {
+		// The grant may be consumed, and the volume knows its epoch: what this process
+		// has reported is no longer true. The next one looks at the volume anew.
+		return fmt.Errorf("consume the grant of attempt %d, with unknown outcome: %s", grant.Attempt, again.why)
+	}
 	if err != nil {
 		return err
 	}

@@ -97,7 +97,7 @@ func (c *Cluster) missing(m muster) Reason {
 	var absent, recovering, started, silent []int
 	for _, ordinal := range m.away {
 		switch r, found := c.Member(ordinal); {
-		case !found || r.State == Left:
+		case !found:
 			absent = append(absent, ordinal)
 		case r.State == Started:
 			started = append(started, ordinal)

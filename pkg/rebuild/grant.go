@@ -166,7 +166,7 @@ func (c *Cluster) Consume(me Report, attempt int64) *Reason {
 	g.Consumed = true
 	c.observe(g.Position)
 	r, _ := c.Member(me.Ordinal)
-	r.State = Started
+	c.start(r)
 	return nil
 }
 
@@ -181,6 +181,12 @@ func (c *Cluster) Enter(me Report) *Reason {
 	if v := Decide(*c).For(*c, me); v.Action != Join {
 		return &v.Reason
 	}
-	r.State = Started
+	c.start(r)
 	return nil
+}
+
+// start notes that a server runs: from now on its member may get ahead.
+func (c *Cluster) start(r *Report) {
+	r.State = Started
+	c.Behind = slices.DeleteFunc(slices.Clone(c.Behind), func(b Behind) bool { return b.Ordinal == r.Ordinal })
 }

@@ -13,7 +13,7 @@ type Proof string
 const (
 	ByDeclaration Proof = "declared-lost"     // a person says that the volume is destroyed
 	ByFlag        Proof = "safe-to-bootstrap" // a member was stopped in order as the last of the Primary component
-	ByLastView    Proof = "last-view"         // all members of the last Primary view have reported
+	ByLastView    Proof = "last-view"         // all members of the last Primary view have reported, and went on without the others
 	ByMajority    Proof = "majority"          // policy AllowMajority: a majority of the last view has agreed
 	ByPerson      Proof = "override"
 )
@@ -60,7 +60,7 @@ func (c *Cluster) call() muster {
 	case len(m.away)+len(m.strays) == 0:
 	case flagged(m.reports, epoch):
 		m.excuse(ByFlag)
-	case m.view != nil && proved == members:
+	case m.view != nil && proved == members && !slices.ContainsFunc(m.away, func(ordinal int) bool { return !c.isBehind(ordinal) }):
 		m.excuse(ByLastView)
 	case m.view != nil && c.Spec.Policy.MissingMembers == AllowMajority && c.isPatienceOver(m.away):
 		m.excuse(ByMajority)
@@ -93,15 +93,20 @@ func (c *Cluster) concerned() []int {
 	ordinals = slices.Compact(ordinals)
 	return slices.DeleteFunc(ordinals, func(ordinal int) bool {
 		r, found := c.Member(ordinal)
-		return found && !c.IsExpected(ordinal) && (r.State == Left || r.State == Waiting)
+		return !c.IsExpected(ordinal) && (c.isBehind(ordinal) || found && (r.State == Waiting || r.State == Recovering && isBlank(*r)))
 	})
+}
+
+// isBlank says that a volume was found without anything a server leaves.
+func isBlank(r Report) bool {
+	return r.Evidence.Lineage == nil && r.Evidence.Grastate.State == datadir.GrastateMissing
 }
 
 // isSilent says, under AllowMajority, that a member which once waited does not
 // agree to the open grant for longer than the policy waits.
 func (c *Cluster) isSilent(r Report) bool {
 	g, found := c.LastGrant()
-	if !found || g.Consumed || r.Agreed == g.Attempt || c.Spec.Policy.MissingMembers != AllowMajority {
+	if !found || g.Consumed || r.Agreed == g.Attempt || slices.Contains(c.Alive, r.Ordinal) || c.Spec.Policy.MissingMembers != AllowMajority {
 		return false
 	}
 	return c.Waited >= c.Spec.Policy.patience() || (g.Proof == ByMajority && slices.Contains(g.Without, r.Ordinal))
@@ -137,6 +142,14 @@ func (c *Cluster) lastEpoch(reports []Report) (datadir.Epoch, bool) {
 		}
 	}
 	return newest(line), true
+}
+
+// isBehind says that the epoch in which the cluster runs was seen to go on
+// without a member. Not being in the last view is not enough: what a member made
+// durable before it was lost, the others have received and perhaps not applied.
+func (c *Cluster) isBehind(ordinal int) bool {
+	g, found := c.Running()
+	return found && slices.Contains(c.Behind, Behind{Ordinal: ordinal, Epoch: g.ID})
 }
 
 // isUnused says that an attempt which somebody agreed to was never consumed: its

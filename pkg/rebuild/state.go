@@ -20,9 +20,6 @@ const (
 	Waiting State = "waiting"
 	// Started: a server runs on the volume, or did when the pod was last heard of.
 	Started State = "started"
-	// Left: a member beyond the replicas whose server was started, and which the
-	// Primary component has gone on without (see Witness).
-	Left State = "left"
 )
 
 // Evidence is what was found on the volume before anything was changed.
@@ -104,6 +101,13 @@ type Stray struct {
 	Address string `json:"address"`
 }
 
+// Behind says that the Primary component of an epoch went on without a member,
+// and has what that member can have (see Witness).
+type Behind struct {
+	Ordinal int    `json:"ordinal"`
+	Epoch   string `json:"epoch"`
+}
+
 // Cluster is everything the decision rests on.
 type Cluster struct {
 	// Replicas and FirstOrdinal give the expected members.
@@ -111,6 +115,7 @@ type Cluster struct {
 	FirstOrdinal int      `json:"firstOrdinal,omitempty"`
 	Members      []Report `json:"members,omitempty"`
 	Strays       []Stray  `json:"strays,omitempty"`
+	Behind       []Behind `json:"behind,omitempty"`
 	// Grants are the last ones, oldest first.
 	Grants []Grant `json:"grants,omitempty"`
 	// Observed is the highest position ever reported, one for each uuid.
@@ -133,6 +138,8 @@ type Cluster struct {
 	// Seen is the highest attempt that this process has seen, also in states that
 	// the object has lost since.
 	Seen int64 `json:"-"`
+	// Alive are members whose process is known to run: the one that decides.
+	Alive []int `json:"-"`
 	// Waited is how long the state has not changed, by this process's own clock.
 	// Only policies look at it, never a proof.
 	Waited time.Duration `json:"-"`
@@ -215,6 +222,7 @@ func (c *Cluster) Clone() Cluster {
 	copied.Grants = slices.Clone(c.Grants)
 	copied.Observed = slices.Clone(c.Observed)
 	copied.Strays = slices.Clone(c.Strays)
+	copied.Behind = slices.Clone(c.Behind)
 	copied.Conditions = slices.Clone(c.Conditions)
 	return copied
 }

@@ -91,6 +91,7 @@ func (w Waiter) Enter(c *Cluster, now time.Time) *Reason {
 // lend puts what only this process knows into a state.
 func (w Waiter) lend(c *Cluster, now time.Time) {
 	c.Answering, c.Outside, c.Seen = w.Answering, w.Outside, w.Seen
+	c.Alive = []int{w.Me.Ordinal}
 	if c.Waited = 0; !w.since.IsZero() {
 		c.Waited = now.Sub(w.since)
 	}
