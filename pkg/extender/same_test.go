@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	extenderv1 "k8s.io/kube-scheduler/extender/v1"
 	fwk "k8s.io/kube-scheduler/framework"
@@ -210,6 +211,7 @@ func (h handle) Activate(klog.Logger, map[string]*corev1.Pod) { h.activated <- s
 func (h handle) ClientSet() kubernetes.Interface                        { return h.client }
 func (h handle) SharedInformerFactory() informers.SharedInformerFactory { return h.factory }
 func (h handle) ProfileName() string                                    { return "test" }
+func (h handle) EventRecorder() events.EventRecorderLogger              { return nil } // no node is taken here
 
 type cycleState struct {
 	fwk.CycleState
