@@ -42,7 +42,9 @@ func (d Directory) Recover(ctx context.Context) (Recovered, error) {
 		if err != nil {
 			return r, err
 		}
-		end = max(end, r.End)
+		if try == 0 { // the next one finds what this one has added
+			end = r.End
+		}
 		if ended {
 			r.Hung, r.End = try > 0, end
 			return r, nil
