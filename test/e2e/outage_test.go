@@ -268,12 +268,12 @@ func powerOn(ctx context.Context, t *testing.T, nodes ...string) {
 	}
 }
 
-// wantWaiting sees a member say that it waits for others, and nobody start the
-// cluster meanwhile.
+// wantWaiting sees a member say that it waits for others whose servers ran when
+// they were last heard of, and nobody start the cluster meanwhile.
 func wantWaiting(t *testing.T, member string, missing ...string) {
 	t.Helper()
 	before := attempt(state(t))
-	wantEvent(t, "galera", "Pod", member, append([]string{string(rebuild.MissingMembers)}, missing...)...)
+	wantEvent(t, "galera", "Pod", member, append([]string{string(rebuild.ServerUnreached)}, missing...)...)
 	never(t, hold, "an attempt to start the cluster", func(ctx context.Context) (bool, error) {
 		s, err := readState(ctx)
 		return attempt(s) > before, err
