@@ -281,7 +281,11 @@ func TestExamine(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(xid('e', uuid, 5), []byte{0, 0, 0, 0, 0, 0, 0, 6}, []byte{0, 0, 0, 8})
 	f.Fuzz(func(t *testing.T, mark, slots, undo []byte) {
-		d := newDirectory(t, 4<<10, newLog())
+		l := forge.New(12288+16<<10, firstLSN)
+		l.Checkpoint(l.End)
+		d := newDirectory(t, 4<<10, l)
+		d.pages = d.pages[:copies]
+		clear(d.pages[5][4<<10-200:]) // no doublewrite buffer
 		copy(d.pages[segmentA][d.xidAt():4<<10-8], mark)
 		copy(d.pages[5][56:4<<10-208], slots)
 		copy(d.pages[segmentA][72:4<<10-8], undo)
