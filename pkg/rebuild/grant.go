@@ -187,6 +187,6 @@ func (c *Cluster) Enter(me Report) *Reason {
 
 // start notes that a server runs: from now on its member may get ahead.
 func (c *Cluster) start(r *Report) {
-	r.State = Started
+	r.State, r.Joined = Started, false
 	c.Behind = slices.DeleteFunc(slices.Clone(c.Behind), func(b Behind) bool { return b.Ordinal == r.Ordinal })
 }

@@ -13,7 +13,7 @@ type Proof string
 const (
 	ByDeclaration Proof = "declared-lost"     // a person says that the volume is destroyed
 	ByFlag        Proof = "safe-to-bootstrap" // a member was stopped in order as the last of the Primary component
-	ByLastView    Proof = "last-view"         // all members of the last Primary view have reported, and went on without the others
+	ByLastView    Proof = "last-view"         // all members of the last Primary view have reported
 	ByMajority    Proof = "majority"          // policy AllowMajority: a majority of the last view has agreed
 	ByPerson      Proof = "override"
 )
@@ -60,7 +60,7 @@ func (c *Cluster) call() muster {
 	case len(m.away)+len(m.strays) == 0:
 	case flagged(m.reports, epoch):
 		m.excuse(ByFlag)
-	case m.view != nil && proved == members && !slices.ContainsFunc(m.away, func(ordinal int) bool { return !c.isBehind(ordinal) }):
+	case m.view != nil && proved == members && c.Settled == (Settled{Epoch: epoch.ID, View: m.view.ID}):
 		m.excuse(ByLastView)
 	case m.view != nil && c.Spec.Policy.MissingMembers == AllowMajority && c.isPatienceOver(m.away):
 		m.excuse(ByMajority)
@@ -144,9 +144,8 @@ func (c *Cluster) lastEpoch(reports []Report) (datadir.Epoch, bool) {
 	return newest(line), true
 }
 
-// isBehind says that the epoch in which the cluster runs was seen to go on
-// without a member. Not being in the last view is not enough: what a member made
-// durable before it was lost, the others have received and perhaps not applied.
+// isBehind says that the epoch in which the cluster runs went on without a member
+// that was scaled away.
 func (c *Cluster) isBehind(ordinal int) bool {
 	g, found := c.Running()
 	return found && slices.Contains(c.Behind, Behind{Ordinal: ordinal, Epoch: g.ID})
@@ -188,6 +187,10 @@ func flagged(reports []Report, epoch datadir.Epoch) bool {
 // its members saved as their last. Whatever Primary view came after it would
 // have had most of them, and they would have saved that one; who leaves in order
 // takes the file away. It answers how many saved it.
+//
+// That alone does not excuse the others: what one of them made durable before it
+// was lost, the view's members have received and perhaps not applied. One of them
+// has to have been seen with everything from before the view (Settled).
 //
 // A server renames the file into place without syncing the directory, and the
 // sidecar flushes the volume each second: a view younger than that may be gone

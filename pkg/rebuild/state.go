@@ -84,6 +84,8 @@ type Report struct {
 	Phases   []Phase           `json:"phases,omitempty"`
 	// Agreed is the attempt to which this process has agreed.
 	Agreed int64 `json:"agreed,omitempty"`
+	// Joined: its server was seen in the Primary component.
+	Joined bool `json:"joined,omitempty"`
 }
 
 // Is says whether two reports come from the same process.
@@ -101,11 +103,18 @@ type Stray struct {
 	Address string `json:"address"`
 }
 
-// Behind says that the Primary component of an epoch went on without a member,
-// and has what that member can have (see Witness).
+// Behind says that a member beyond the replicas was in the Primary component of
+// an epoch, and that the component went on without it.
 type Behind struct {
 	Ordinal int    `json:"ordinal"`
 	Epoch   string `json:"epoch"`
+}
+
+// Settled names the last Primary view of which a member was seen to have
+// everything durable that was written before it.
+type Settled struct {
+	Epoch string `json:"epoch"`
+	View  string `json:"view"`
 }
 
 // Cluster is everything the decision rests on.
@@ -116,6 +125,7 @@ type Cluster struct {
 	Members      []Report `json:"members,omitempty"`
 	Strays       []Stray  `json:"strays,omitempty"`
 	Behind       []Behind `json:"behind,omitempty"`
+	Settled      Settled  `json:"settled,omitzero"`
 	// Grants are the last ones, oldest first.
 	Grants []Grant `json:"grants,omitempty"`
 	// Observed is the highest position ever reported, one for each uuid.

@@ -6,21 +6,23 @@ import (
 	"github.com/berth-dev/berth/pkg/datadir"
 )
 
-// Sighting is what the sidecar of a running server sees, in this order: first
-// the view, then a position, which it makes durable by flushing the engine's log.
-// The server shows a view only when it has applied everything before it.
+// Sighting is what the sidecar of a server in the Primary component sees. The
+// order of looking matters: view, saved view, position, flush.
 type Sighting struct {
-	// Position is the last one committed.
-	Position datadir.Position
-	// View are the IP addresses of all members of the Primary component
-	// (wsrep_incoming_addresses). A server that is not in one reports none.
+	// View are the IP addresses of the component's members (wsrep_incoming_addresses).
+	// The server shows a view only when it has applied everything from before it.
 	View []string
+	// ID is the identity of that view in gvwstate.dat; empty when the file names other
+	// members than the server does.
+	ID string
+	// Position is the last one committed, made durable by flushing the engine's log
+	// after it was read.
+	Position datadir.Position
 }
 
-// Witness takes a sighting in and says whether it changed anything: the highest
-// observed position grows, and members that are not in the Primary component are
-// behind it. That is proof for a decision without them; a member beyond the
-// replicas that is behind is not waited for.
+// Witness takes a sighting in and says whether it changed anything. The highest
+// observed position grows; the view is settled; and a member that was scaled away
+// is behind once it has left the component.
 func (c *Cluster) Witness(s Sighting) bool {
 	changed := false
 	if s.Position.IsReal() && highestObserved(*c, nil, s.Position.UUID) < s.Position.Seqno {
@@ -31,20 +33,18 @@ func (c *Cluster) Witness(s Sighting) bool {
 	if len(s.View) == 0 || !found || g.Position.UUID != s.Position.UUID {
 		return changed
 	}
-	known := 0 // members of the view whose reports are here
-	for _, r := range c.Members {
-		if slices.Contains(s.View, r.Address) {
-			known++
-		}
+	if settled := (Settled{Epoch: g.ID, View: s.ID}); s.ID != "" && c.Settled != settled {
+		c.Settled, changed = settled, true
 	}
 	var behind []Behind
-	for _, ordinal := range c.everybody() {
-		r, reported := c.Member(ordinal)
+	for i := range c.Members {
+		r := &c.Members[i]
+		within := slices.Contains(s.View, r.Address)
 		switch {
-		case reported && !slices.Contains(s.View, r.Address):
-			behind = append(behind, Behind{ordinal, g.ID})
-		case !reported && known == len(s.View):
-			behind = append(behind, Behind{ordinal, g.ID})
+		case within && r.State == Started && !r.Joined:
+			r.Joined, changed = true, true
+		case !within && r.State == Started && r.Joined && !c.IsExpected(r.Ordinal):
+			behind = append(behind, Behind{r.Ordinal, g.ID})
 		}
 	}
 	if !slices.Equal(behind, c.Behind) {
@@ -57,15 +57,4 @@ func (c *Cluster) Witness(s Sighting) bool {
 		c.Strays, changed = kept, true
 	}
 	return changed
-}
-
-// everybody lists everybody who can be behind: replicas and all that ever
-// reported.
-func (c *Cluster) everybody() []int {
-	all := c.Expected()
-	for _, r := range c.Members {
-		all = append(all, r.Ordinal)
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
 }

@@ -63,6 +63,7 @@ func canonical(w *world, objects []*object) {
 			uuids.of(&o.observed[i].uuid)
 		}
 		uuids.of(&o.override.at.uuid)
+		views.of(&o.settled)
 	}
 	spent := w.spent
 	w.spent = [maxGrants]uint8{}
@@ -150,6 +151,7 @@ func fresh(w *world, objects []*object) (start, id, view, uuid uint8) {
 	}
 	top(&uuid, w.group.uuid)
 	for _, o := range objects {
+		top(&view, o.settled)
 		for i := range o.members {
 			reported(&o.members[i])
 		}

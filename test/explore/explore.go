@@ -120,7 +120,7 @@ func (x *explorer) runs(w *world, o *object) {
 	w.primary = all
 	for i := range int(x.scenario.Members) {
 		w.volumes[i] = volume{member: uint8(i), exists: true, data: w.group, class: crashed, view: 1, with: all, past: past, known: all, vow: 1, who: running}
-		o.members[i] = report{state: 3, start: uint8(i + 1), volume: uint8(i), class: empty, at: position{0, none}, agreed: 1}
+		o.members[i] = report{state: 3, start: uint8(i + 1), volume: uint8(i), class: empty, at: position{0, none}, agreed: 1, joined: true}
 	}
 	o.grants[0] = grant{attempt: 1, id: 1, start: 1, at: position{1, 0}, rule: index(rules, "first-install"), consumed: true, past: past}
 	o.observed[0] = position{1, 0}

@@ -148,7 +148,7 @@ func (x *explorer) reform(w world, i int) {
 func (x *explorer) witness(w world, i int) {
 	s := x.begin(w)
 	c := x.cluster(s.o)
-	sighting := rebuild.Sighting{Position: x.position(position{w.volumes[i].data.uuid, w.volumes[i].data.n})}
+	sighting := rebuild.Sighting{ID: x.texts[w.volumes[i].view], Position: x.position(position{w.volumes[i].data.uuid, w.volumes[i].data.n})}
 	for _, j := range members(w.primary) {
 		sighting.View = append(sighting.View, x.texts[j+1])
 	}

@@ -18,7 +18,7 @@ type report struct {
 	state                uint8 // of states; 0: none
 	start, volume, class uint8
 	at                   position
-	flag, blank          bool
+	flag, blank, joined  bool
 	past                 epochs
 	known, vow           uint8
 	self, view, with     uint8
@@ -49,6 +49,7 @@ type object struct {
 	observed [2]position
 	strays   uint8 // volumes
 	behind   uint8 // members, in the epoch of the last consumed grant
+	settled  uint8 // view, in that epoch
 	override override
 	lost     uint8 // volumes
 	majority bool
@@ -140,7 +141,7 @@ func mask(ordinals []int) (m uint8) {
 func (t *numbers) report(ordinal int, r report) rebuild.Report {
 	full := rebuild.Report{
 		Ordinal: ordinal, Pod: t.texts[ordinal+1], PodUID: t.texts[r.start], Start: t.texts[r.start], Volume: t.texts[r.volume+1], Address: t.texts[r.volume+1],
-		State: states[r.state], Class: classes[r.class], Position: t.position(r.at), Agreed: int64(r.agreed),
+		State: states[r.state], Class: classes[r.class], Position: t.position(r.at), Agreed: int64(r.agreed), Joined: r.joined,
 	}
 	full.Evidence.Grastate = datadir.Grastate{State: datadir.GrastatePresent, Position: full.Position, SafeToBootstrap: r.flag}
 	if r.blank {
@@ -163,7 +164,7 @@ func (t *numbers) report(ordinal int, r report) rebuild.Report {
 func (t *numbers) smallReport(full rebuild.Report) report {
 	r := report{
 		state: index(states, full.State), start: t.names[full.Start], volume: t.names[full.Volume] - 1, class: index(classes, full.Class),
-		at: t.small(full.Position), flag: full.Evidence.Grastate.SafeToBootstrap, agreed: uint8(full.Agreed), vow: uint8(full.Evidence.Promised),
+		at: t.small(full.Position), flag: full.Evidence.Grastate.SafeToBootstrap, agreed: uint8(full.Agreed), joined: full.Joined, vow: uint8(full.Evidence.Promised),
 	}
 	if full.Evidence.Grastate.State == datadir.GrastateMissing {
 		r.blank, r.flag = true, false
@@ -214,6 +215,9 @@ func (t *numbers) cluster(o object) rebuild.Cluster {
 	for _, v := range members(o.strays) {
 		c.Strays = append(c.Strays, rebuild.Stray{Volume: t.texts[v+1], Address: t.texts[v+1]})
 	}
+	if g, found := c.Running(); found && o.settled > 0 {
+		c.Settled = rebuild.Settled{Epoch: g.ID, View: t.texts[o.settled]}
+	}
 	for _, member := range members(o.behind) {
 		g, _ := c.Running()
 		c.Behind = append(c.Behind, rebuild.Behind{Ordinal: member, Epoch: g.ID})
@@ -252,6 +256,9 @@ func (t *numbers) smallObject(c rebuild.Cluster, old object) object {
 	}
 	for i, p := range c.Observed {
 		o.observed[i] = t.small(p)
+	}
+	if g, found := c.Running(); found && g.ID == c.Settled.Epoch {
+		o.settled = t.names[c.Settled.View]
 	}
 	for _, b := range c.Behind {
 		if g, found := c.Running(); found && g.ID == b.Epoch { // others say nothing any more
