@@ -65,10 +65,11 @@ chaos: deps control-plane ## kill members at random moments, N rounds (N=25), fr
 	$(BIN)/chaos --rounds $(or $(N),25) --seed $(or $(SEED),0)
 
 .PHONY: bench-scheduler
-bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by side at 100, 1,000 and 5,000 nodes
+bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by side at 100, 1,000 and 5,000 nodes, and in an API storm
 	@mkdir -p $(BIN)
 	go build -o $(BIN)/bench-scheduler ./test/bench/scheduler
 	$(BIN)/bench-scheduler
+	$(BIN)/bench-scheduler --storm --nodes 1000
 
 .PHONY: bench-scheduler-e2e
 bench-scheduler-e2e: build control-plane ## 500 re-created Galera clusters against a real API server: who comes home, stock and ours

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,8 @@ type VolumeHome struct {
 	measures  measures
 	waiting   waiting
 	asking    asking
-	wide      *lru.Cache // UIDs of pods that the best nodes were not enough for
+	wide      *lru.Cache    // UIDs of pods that the best nodes were not enough for
+	next      atomic.Uint64 // node at which the search for the best begins
 }
 
 // handle is what the plugin needs of the scheduler after its start.

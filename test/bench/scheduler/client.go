@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -51,14 +52,20 @@ type parkedPods struct {
 }
 
 // Bind is the last write of a pod without new volumes.
-func (p parkedPods) Bind(ctx context.Context, _ *corev1.Binding, _ metav1.CreateOptions) error {
+func (p parkedPods) Bind(ctx context.Context, b *corev1.Binding, _ metav1.CreateOptions) error {
+	if p.gate.bound != nil {
+		p.gate.bound <- b.Name
+	}
 	p.gate.wait(ctx)
 	return errRoundOver
 }
 
-// Patch is the first write of a pod with new volumes: its nominated node.
-func (p parkedPods) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Pod, error) {
-	p.gate.wait(ctx)
+// Patch is the first write of a pod with new volumes: its nominated node. One
+// with a condition tells of a refusal, inside the cycle.
+func (p parkedPods) Patch(ctx context.Context, _ string, _ types.PatchType, patch []byte, _ metav1.PatchOptions, _ ...string) (*corev1.Pod, error) {
+	if !bytes.Contains(patch, []byte(`"conditions"`)) {
+		p.gate.wait(ctx)
+	}
 	return nil, errRoundOver
 }
 
@@ -75,8 +82,9 @@ func (p parkedClaims) Update(ctx context.Context, _ *corev1.PersistentVolumeClai
 
 // gate holds writes back while it is closed.
 type gate struct {
-	mu   sync.Mutex
-	open chan struct{}
+	mu    sync.Mutex
+	open  chan struct{}
+	bound chan string // hears of every binding, for those who wait for one
 }
 
 func (g *gate) close() {

@@ -17,6 +17,9 @@ type options struct {
 	nodes          []int
 	plan           plan
 	neutralRounds  int
+
+	blow    bool
+	weather weather
 }
 
 func newCommand() *cobra.Command {
@@ -36,8 +39,12 @@ prints for each kind of pod and size of cluster
   bytes, allocs  allocated for a pod, in both ends for the extender
   batched        share of pods that took the place an equal pod's cycle left them
 
-A pod that is not placed, or not with its volume, ends the run with an error.`,
-		Example:       "  bench-scheduler\n  bench-scheduler --nodes 100 --rounds 3 --neutral-rounds 5",
+A pod that is not placed, or not with its volume, ends the run with an error.
+
+With --storm it measures instead what an API storm does: unrelated pods in a calm
+and in a storm of events about volumes and capacities, from the queue to the
+binding, while members wait for nodes that are away (bench-scheduler-storm.json).`,
+		Example:       "  bench-scheduler\n  bench-scheduler --storm --nodes 1000\n  bench-scheduler --nodes 100 --rounds 3 --neutral-rounds 5",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -51,10 +58,23 @@ A pod that is not placed, or not with its volume, ends the run with an error.`,
 	flags.IntVar(&o.neutralRounds, "neutral-rounds", 60, "rounds of each scheduler, for foreign pods")
 	flags.DurationVar(&o.plan.length, "round", 200*time.Millisecond, "aim for the length of a round")
 	flags.IntVar(&o.plan.most, "pods", 60, "most pods in a round")
+	flags.BoolVar(&o.blow, "storm", false, "measure an API storm")
+	flags.IntVar(&o.weather.events, "storm-events", 10_000, "events a second")
+	flags.DurationVar(&o.weather.length, "storm-length", time.Minute, "length of the calm, and of the storm")
+	flags.DurationVar(&o.weather.probe, "storm-probe", 20*time.Millisecond, "time between two unrelated pods")
 	return cmd
 }
 
 func (o options) run() error {
+	if o.blow {
+		report := figures.Report{Target: "bench-scheduler-storm"}
+		for _, n := range o.nodes {
+			if err := o.storm(&report, n, o.weather); err != nil {
+				return err
+			}
+		}
+		return report.Emit(os.Stdout, o.out)
+	}
 	report := figures.Report{Target: "bench-scheduler"}
 	for _, n := range o.nodes {
 		if err := o.size(&report, n); err != nil {
@@ -67,11 +87,7 @@ func (o options) run() error {
 // size measures one size of cluster: as the schedulers are configured, in a
 // cluster where no volume is there yet, and with signatures.
 func (o options) size(report *figures.Report, nodes int) error {
-	stock, err := stockProfiles()
-	if err != nil {
-		return err
-	}
-	ours, err := ourProfiles(filepath.Join(o.manifests, "base", "scheduler.yaml"))
+	stock, ours, err := o.profiles()
 	if err != nil {
 		return err
 	}
@@ -92,6 +108,14 @@ func (o options) size(report *figures.Report, nodes int) error {
 		}
 	}
 	return footprint(report, full)
+}
+
+func (o options) profiles() (stock, ours []config.KubeSchedulerProfile, err error) {
+	if stock, err = stockProfiles(); err != nil {
+		return nil, nil, err
+	}
+	ours, err = ourProfiles(filepath.Join(o.manifests, "base", "scheduler.yaml"))
+	return stock, ours, err
 }
 
 func (o options) lanes(report *figures.Report, w world, suffix string, kinds []kind, stock, ours []config.KubeSchedulerProfile) error {

@@ -30,6 +30,7 @@ type lane struct {
 	world   world
 	profile string // spec.schedulerName of its pods
 	sched   *scheduler.Scheduler
+	client  kubernetes.Interface
 	gate    *gate
 	adapt   func(*corev1.Pod) // what a pod needs besides to be seen by this lane
 	stop    context.CancelFunc
@@ -42,6 +43,8 @@ type setup struct {
 	profiles []config.KubeSchedulerProfile
 	// percentage of nodes that the filters look for, nil for the default.
 	percentage *int32
+	// clouds are where watches of volumes and capacities come from, nil for the fake.
+	clouds *clouds
 	// extend starts an extender, for a lane that has one.
 	extend func(ctx context.Context, client kubernetes.Interface) (config.Extender, error)
 	adapt  func(*corev1.Pod)
@@ -52,7 +55,10 @@ func newLane(s setup, w world) (*lane, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &lane{name: s.name, world: w, profile: s.profiles[0].SchedulerName, gate: &gate{open: make(chan struct{})}, adapt: s.adapt, stop: stop}
 	objects := fake.NewSimpleClientset(w.objects()...)
-	client := parkedClient{objects, l.gate}
+	l.client = parkedClient{objects, l.gate}
+	if s.clouds != nil {
+		l.client = overhead{parkedClient{objects, l.gate}, s.clouds}
+	}
 	options := []scheduler.Option{
 		scheduler.WithProfiles(s.profiles...),
 		scheduler.WithFrameworkOutOfTreeRegistry(frameworkruntime.Registry{plugin.Name: plugin.New}),
@@ -66,10 +72,10 @@ func newLane(s setup, w world) (*lane, error) {
 		}
 		options = append(options, scheduler.WithExtenders(extender))
 	}
-	factory := scheduler.NewInformerFactory(client, 0, nil)
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: client.EventsV1()})
+	factory := scheduler.NewInformerFactory(l.client, 0, nil)
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: l.client.EventsV1()})
 	var err error
-	if l.sched, err = scheduler.New(ctx, client, factory, nil, profile.NewRecorderFactory(broadcaster), options...); err != nil {
+	if l.sched, err = scheduler.New(ctx, l.client, factory, nil, profile.NewRecorderFactory(broadcaster), options...); err != nil {
 		stop()
 		return nil, fmt.Errorf("start the scheduler of lane %s: %w", s.name, err)
 	}

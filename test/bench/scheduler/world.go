@@ -31,6 +31,10 @@ const (
 type world struct {
 	nodes, volumes int
 	pods           int // for which there are claims of each kind
+	// absent is how many nodes, the first ones, are away, and how many members
+	// with their data there wait for them, under the name of a scheduler.
+	absent  int
+	profile string
 	// csiDriver makes the stock scheduler look at capacity. Berth does without.
 	csiDriver bool
 }
@@ -48,6 +52,12 @@ func (w world) objects() []runtime.Object {
 		})
 	}
 	for n := range w.nodes {
+		if n < w.absent {
+			waiting := memberPod(member{"db", n})
+			waiting.Spec.SchedulerName = w.profile
+			all = append(all, away(node(n)), capacity(n), waiting)
+			continue
+		}
 		all = append(all, node(n), capacity(n))
 	}
 	for v := range w.volumes {
@@ -107,6 +117,13 @@ func node(n int) *corev1.Node {
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 		},
 	}
+}
+
+// away makes a node one that its machine has left.
+func away(n *corev1.Node) *corev1.Node {
+	n.Status.Conditions[0].Status = corev1.ConditionUnknown
+	n.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeUnreachable, Effect: corev1.TaintEffectNoSchedule}}
+	return n
 }
 
 func capacity(n int) *storagev1.CSIStorageCapacity {

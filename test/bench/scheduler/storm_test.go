@@ -1,0 +1,24 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/berth-dev/berth/test/figures"
+)
+
+// TestStorm blows for a second: all unrelated pods are bound, and a member whose
+// node returns in the storm comes home. How long that takes is not judged here.
+func TestStorm(t *testing.T) {
+	o := options{manifests: "../../../manifests"}
+	var report figures.Report
+	if err := o.storm(&report, 120, weather{events: 10_000, length: time.Second, probe: 20 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range report.Rows {
+		t.Log(row)
+	}
+	if len(report.Rows) != 4 {
+		t.Errorf("%d rows, want a calm and a storm over two schedulers", len(report.Rows))
+	}
+}
