@@ -20,6 +20,7 @@ import (
 	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/galeracluster"
 	"github.com/berth-dev/berth/pkg/member"
+	"github.com/berth-dev/berth/pkg/sidecar"
 )
 
 // memberFlags are the flags that prepare and exec share: both have to come to
@@ -108,7 +109,7 @@ func (f *memberFlags) Member() (*member.Member, error) {
 			return true
 		},
 		Outside: func(ctx context.Context, address string) bool {
-			return outsidePrimary(ctx, net.JoinHostPort(address, strconv.Itoa(f.ProbePort)))
+			return sidecar.OutsidePrimary(ctx, net.JoinHostPort(address, strconv.Itoa(f.ProbePort)))
 		},
 		RunDir:  f.RunDir,
 		NewUUID: func() string { return string(uuid.NewUUID()) },

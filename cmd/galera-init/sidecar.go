@@ -5,46 +5,57 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-	"k8s.io/klog/v2"
 
+	"github.com/berth-dev/berth/pkg/datadir"
+	"github.com/berth-dev/berth/pkg/galeracluster"
+	"github.com/berth-dev/berth/pkg/sidecar"
 	"github.com/berth-dev/berth/pkg/wsrep"
 )
 
 // Sidecar stands beside a running server.
 type Sidecar struct {
-	Socket, Account, Listen, Volume string
-	FlushInterval, NonPrimaryLimit  time.Duration
-
-	settled atomic.Bool // a flush has ended since the server became fit
+	Socket, Account, Listen, Volume, RunDir       string
+	Namespace, PodName, PodUID, Kubeconfig        string
+	FlushInterval, RecordInterval, ObjectInterval time.Duration
+	NonPrimaryLimit                               time.Duration
 }
 
 func newSidecarCommand() *cobra.Command {
 	var s Sidecar
 	cmd := &cobra.Command{
 		Use:   "sidecar",
-		Short: "Say whether the server may serve clients, and keep its volume flushed",
-		Long: `sidecar runs beside the server in the same pod.
+		Short: "Say whether the server may serve clients, keep its volume on disk, note how far it has come",
+		Long: `sidecar runs beside the server in the same pod, best as a native sidecar before prepare: its
+metrics then tell also what the members wait for.
 
-It answers /readyz with 200 while the server is Synced, in a Primary component, ready and not
-told to reject queries, and with 503 and the reason otherwise. /livez answers while sidecar runs:
-it says nothing about the server, for a donor or joiner must not be killed for being one. /group says
-whether the server is in a Primary component, to members that think of joining it.
-
-A server that is in no Primary component for --non-primary-limit is shut down: it serves nobody, and
-what it holds may be needed. It reports, like the others, and one of them bootstraps.
+It answers on --listen:
+  /readyz   200 while the server is Synced, in a Primary component, ready, not told to reject queries,
+            in the history that the volume's lineage names, and on disk; else 503 and the reason
+  /livez    200 while sidecar runs. It says nothing about the server: a donor or joiner must not be
+            killed for being one
+  /group    whether the server is in a Primary component, for members that think of joining it
+  /metrics  of this member, and of the verdict with its reason code, for Prometheus
 
 It flushes the volume's file system every --flush-interval. Galera maps galera.cache and never syncs
 it: after a power cut it would lag behind the database, be forgotten at the next start, and every
 stale member would need a full copy (SST) where the missing transactions (IST) were enough. And the
 files that a full copy brings are not synced by rsync: a power cut within half a minute would leave
-zeros in them. So /readyz answers 200 only after such a flush.`,
+zeros in them. So /readyz answers 200 only after such a flush.
+
+With --pod-name it notes the last committed position on the volume, and in the GaleraCluster object
+at most every --object-interval and only when it has changed, so that no cluster is started from less;
+keeps the pod's label berth.dev/ready; and keeps the members' addresses on the volume, for a start
+without an API server.
+
+A server that is in no Primary component for --non-primary-limit is shut down in order: it serves
+nobody, and what it holds may be needed. It reports, like the others, and one of them bootstraps.`,
+		Example: `  galera-init sidecar --namespace=$(POD_NAMESPACE) --pod-name=$(POD_NAME) --pod-uid=$(POD_UID)
+  galera-init sidecar --listen 127.0.0.1:9104     # probes and flushes only, without Kubernetes`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := s.Validate(); err != nil {
@@ -56,10 +67,17 @@ zeros in them. So /readyz answers 200 only after such a flush.`,
 	flags := cmd.Flags()
 	flags.StringVar(&s.Socket, "socket", "/run/mysqld/mysqld.sock", "the server's Unix socket")
 	flags.StringVar(&s.Account, "account", "mysql", "the account to ask as; the server lets it in by its operating system user (unix_socket)")
-	flags.StringVar(&s.Listen, "listen", ":9104", "address to answer probes on")
+	flags.StringVar(&s.Listen, "listen", ":9104", "address to answer on")
 	flags.StringVar(&s.Volume, "volume", "/var/lib/galera", "where the volume with the server's data is mounted")
-	flags.DurationVar(&s.NonPrimaryLimit, "non-primary-limit", 30*time.Second, "how long a server may be in no Primary component before it is shut down, so that it can report; 0 means for ever")
+	flags.StringVar(&s.RunDir, "run-dir", "/run/mysqld", "the directory that all containers of this pod share")
+	flags.StringVar(&s.Namespace, "namespace", "", "the pod's namespace: $(POD_NAMESPACE)")
+	flags.StringVar(&s.PodName, "pod-name", "", "the pod's name: $(POD_NAME); empty means to write nothing into the API")
+	flags.StringVar(&s.PodUID, "pod-uid", "", "the pod's UID: $(POD_UID)")
+	flags.StringVar(&s.Kubeconfig, "kubeconfig", "", "how to reach the API server from outside a pod; empty means the pod's service account")
 	flags.DurationVar(&s.FlushInterval, "flush-interval", time.Second, "time between two flushes of the volume")
+	flags.DurationVar(&s.RecordInterval, "record-interval", 2*time.Second, "time between two looks at the server's position, for the volume and the label")
+	flags.DurationVar(&s.ObjectInterval, "object-interval", 10*time.Second, "least time between two writes of the position into the GaleraCluster object")
+	flags.DurationVar(&s.NonPrimaryLimit, "non-primary-limit", 30*time.Second, "how long a server may be in no Primary component before it is shut down, so that it can report; 0 means for ever")
 	return cmd
 }
 
@@ -72,8 +90,18 @@ func (s *Sidecar) Validate() error {
 	if s.NonPrimaryLimit < 0 {
 		problems = append(problems, fmt.Errorf("--non-primary-limit: %s is negative", s.NonPrimaryLimit))
 	}
-	if s.FlushInterval < 100*time.Millisecond {
-		problems = append(problems, fmt.Errorf("--flush-interval: %s is less than 100ms", s.FlushInterval))
+	for name, interval := range map[string]time.Duration{"flush": s.FlushInterval, "record": s.RecordInterval, "object": s.ObjectInterval} {
+		if interval < 100*time.Millisecond {
+			problems = append(problems, fmt.Errorf("--%s-interval: %s is less than 100ms", name, interval))
+		}
+	}
+	if s.PodName != "" {
+		if _, _, err := splitPodName(s.PodName); err != nil {
+			problems = append(problems, fmt.Errorf("--pod-name: %w", err))
+		}
+		if s.Namespace == "" || s.PodUID == "" {
+			problems = append(problems, errors.New("--pod-name needs --namespace and --pod-uid"))
+		}
 	}
 	return errors.Join(problems...)
 }
@@ -85,67 +113,27 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
-	go s.flush(ctx)
-	go s.leave(ctx, server)
-
-	mux := http.NewServeMux()
-	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/group", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, groupOf(r.Context(), server)) })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
-		if reason := s.unready(r.Context(), server); reason != "" {
-			http.Error(w, reason, http.StatusServiceUnavailable)
-			return
+	beside := &sidecar.Sidecar{
+		Server: server, Volume: datadir.Volume{Root: s.Volume}, PodUID: s.PodUID, RunDir: s.RunDir,
+		Flush:         func() error { return flushFileSystem(s.Volume) },
+		FlushInterval: s.FlushInterval, RecordInterval: s.RecordInterval, ObjectInterval: s.ObjectInterval, NonPrimaryLimit: s.NonPrimaryLimit,
+	}
+	if s.PodName != "" {
+		client, err := newClient(s.Kubeconfig)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintln(w, "ok")
-	})
-	listener := http.Server{Addr: s.Listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
-	defer stop()
-	if err := listener.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("answer probes: %w", err)
-	}
-	return nil
-}
-
-// unready says why the server must not serve clients now. A server that has just
-// become fit may have received all its data a moment ago: it is on disk before
-// anybody relies on it.
-func (s *Sidecar) unready(ctx context.Context, server *wsrep.Server) string {
-	status, err := server.Status(ctx)
-	if err != nil {
-		s.settled.Store(false)
-		return err.Error()
-	}
-	if unfit := status.Unfit(); unfit != "" {
-		s.settled.Store(false)
-		return unfit
-	}
-	if !s.settled.Load() {
-		if err := flushFileSystem(s.Volume); err != nil {
-			return err.Error()
+		cluster, ordinal, err := splitPodName(s.PodName)
+		if err != nil {
+			return err
 		}
-		s.settled.Store(true)
-	}
-	return ""
-}
-
-// flush keeps the volume's content on disk.
-func (s *Sidecar) flush(ctx context.Context) {
-	tick := time.NewTicker(s.FlushInterval)
-	defer tick.Stop()
-	failing := false
-	for {
-		err := flushFileSystem(s.Volume)
-		if err != nil && !failing {
-			klog.FromContext(ctx).Error(err, "Cannot flush the volume: after a power cut, joiners may need full copies")
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		workload := galeracluster.NewWorkload(client, s.Namespace)
+		beside.Ordinal, beside.Store = ordinal, galeracluster.NewStore(client, s.Namespace, cluster)
+		beside.Label = func(ctx context.Context, ready bool) error {
+			return workload.LabelReady(ctx, s.PodName, s.PodUID, ready)
 		}
 	}
+	return beside.Run(ctx, s.Listen)
 }
 
 // flushFileSystem writes all dirty pages of the file system that holds path (syncfs(2)).

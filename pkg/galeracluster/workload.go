@@ -18,6 +18,7 @@ import (
 var (
 	statefulSets = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}
 	claims       = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+	pods         = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 	events       = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 )
 
@@ -76,6 +77,20 @@ func (w *Workload) VolumeName(ctx context.Context, claim string) (string, error)
 		return "", fmt.Errorf("claim %s/%s is not bound", w.namespace, claim)
 	}
 	return c.Spec.VolumeName, nil
+}
+
+// ReadyLabel says of a pod whether its server may serve clients.
+const ReadyLabel = "berth.dev/ready"
+
+// LabelReady keeps the label of a pod. A pod of the same name and another UID is
+// left alone.
+func (w *Workload) LabelReady(ctx context.Context, pod, podUID string, ready bool) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"labels":{%q:"%t"}}}`, podUID, ReadyLabel, ready)
+	_, err := w.client.Resource(pods).Namespace(w.namespace).Patch(ctx, pod, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		return fmt.Errorf("label pod %s/%s: %w", w.namespace, pod, err)
+	}
+	return nil
 }
 
 // Event writes an event on a pod.

@@ -18,12 +18,20 @@ import (
 
 func handoverFile(runDir string) string { return filepath.Join(runDir, "handover.json") }
 
+// UnreportedFile is where a member that started its server without an API server
+// leaves its report, for the sidecar to make up for.
+func UnreportedFile(runDir string) string { return filepath.Join(runDir, "unreported.json") }
+
 func writeHandover(runDir string, report rebuild.Report) error {
+	return writeReport(handoverFile(runDir), report)
+}
+
+func writeReport(path string, report rebuild.Report) error {
 	content, err := json.MarshalIndent(report, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write hand-over: %w", err)
 	}
-	return datadir.WriteFile(handoverFile(runDir), append(content, '\n'), 0o660)
+	return datadir.WriteFile(path, append(content, '\n'), 0o660)
 }
 
 // takeHandover reads the hand-over and removes it. One of another pod does not count.

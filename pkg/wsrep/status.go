@@ -4,10 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+
+	"github.com/berth-dev/berth/pkg/datadir"
 )
 
 // Server is a connection to one server; it dials when it is used.
@@ -26,7 +30,7 @@ func Local(socket, account string) (*Server, error) {
 		return nil, fmt.Errorf("prepare connection to %s: %w", socket, err)
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(1)
+	db.SetMaxOpenConns(2) // a flush must not hold a probe up
 	return &Server{db}, nil
 }
 
@@ -56,17 +60,21 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Status is what a server says of its place in the cluster.
 type Status struct {
-	State   string // wsrep_local_state: 4 is Synced
-	Cluster string // wsrep_cluster_status: Primary, or the server must not be used
-	Ready   string // wsrep_ready: ON when it takes queries
-	Rejects string // wsrep_reject_queries: NONE unless somebody took it out of service
+	State     string   // wsrep_local_state: 4 is Synced, 2 Donor or Desynced
+	Cluster   string   // wsrep_cluster_status: Primary, or the server must not be used
+	Ready     string   // wsrep_ready: ON when it takes queries
+	Rejects   string   // wsrep_reject_queries: NONE unless somebody took it out of service
+	UUID      string   // wsrep_cluster_state_uuid: the history that the component runs
+	Committed int64    // wsrep_last_committed
+	View      []string // IP addresses in wsrep_incoming_addresses: the component's members
 }
 
 // Status asks the server.
 func (s *Server) Status(ctx context.Context) (Status, error) {
-	const query = "SELECT VARIABLE_NAME, VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS" +
-		" WHERE VARIABLE_NAME IN ('WSREP_LOCAL_STATE', 'WSREP_CLUSTER_STATUS', 'WSREP_READY')" +
-		" UNION SELECT 'WSREP_REJECT_QUERIES', @@GLOBAL.wsrep_reject_queries"
+	// SHOW is understood by MariaDB and by MySQL, which keep the table behind it in
+	// different places.
+	const query = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state', 'wsrep_cluster_status', 'wsrep_ready'," +
+		" 'wsrep_cluster_state_uuid', 'wsrep_last_committed', 'wsrep_incoming_addresses')"
 	rows, err := s.db.QueryContext(ctx, query)
 	if err != nil {
 		return Status{}, fmt.Errorf("ask the server for its state: %w", err)
@@ -78,28 +86,84 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 		if err := rows.Scan(&name, &value); err != nil {
 			return Status{}, fmt.Errorf("ask the server for its state: %w", err)
 		}
-		switch strings.ToUpper(name) {
-		case "WSREP_LOCAL_STATE":
-			status.State = value
-		case "WSREP_CLUSTER_STATUS":
-			status.Cluster = value
-		case "WSREP_READY":
-			status.Ready = value
-		case "WSREP_REJECT_QUERIES":
-			status.Rejects = value
-		}
+		status.set(strings.ToLower(name), value)
 	}
 	if err := rows.Err(); err != nil {
 		return Status{}, fmt.Errorf("ask the server for its state: %w", err)
 	}
+	if err := s.db.QueryRowContext(ctx, "SELECT @@GLOBAL.wsrep_reject_queries").Scan(&status.Rejects); err != nil {
+		return Status{}, fmt.Errorf("ask the server whether it rejects queries: %w", err)
+	}
 	return status, nil
+}
+
+func (s *Status) set(name, value string) {
+	switch name {
+	case "wsrep_local_state":
+		s.State = value
+	case "wsrep_cluster_status":
+		s.Cluster = value
+	case "wsrep_ready":
+		s.Ready = value
+	case "wsrep_cluster_state_uuid":
+		s.UUID = value
+	case "wsrep_last_committed":
+		s.Committed = -1
+		if seqno, err := strconv.ParseInt(value, 10, 64); err == nil { // else ULLONG_MAX: none yet
+			s.Committed = seqno
+		}
+	case "wsrep_incoming_addresses":
+		s.View = addresses(value)
+	}
+}
+
+// addresses takes the IP addresses out of "ADDRESS:PORT,…"; a member that is
+// only joining may be there as "AUTO" or empty.
+func addresses(incoming string) []string {
+	var view []string
+	for _, one := range strings.Split(incoming, ",") {
+		if both, err := netip.ParseAddrPort(strings.TrimSpace(one)); err == nil {
+			view = append(view, both.Addr().String())
+		} else if alone, err := netip.ParseAddr(strings.TrimSpace(one)); err == nil {
+			view = append(view, alone.String())
+		}
+	}
+	return view
+}
+
+// FlushLogs returns when all that was committed before is in the storage
+// engine's log on disk, also where innodb_flush_log_at_trx_commit is not 1. The
+// statement is not replicated.
+func (s *Server) FlushLogs(ctx context.Context) error {
+	if _, err := s.db.ExecContext(ctx, "FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS"); err != nil {
+		return fmt.Errorf("flush the server's logs: %w", err)
+	}
+	return nil
+}
+
+// InPrimary says whether the server is a part of a Primary component.
+func (s Status) InPrimary() bool { return s.Cluster == "Primary" }
+
+// Position is how far the server has come; Undefined while it has no data of the
+// component's history yet.
+func (s Status) Position() datadir.Position {
+	if !s.InPrimary() || s.State != "4" && s.State != "2" && s.State != "3" {
+		return datadir.Undefined
+	}
+	p, err := datadir.ParsePosition(s.UUID + ":" + strconv.FormatInt(s.Committed, 10))
+	if err != nil {
+		return datadir.Undefined
+	}
+	return p
 }
 
 // Unfit says why a server must not serve clients; it is empty for one that may.
 func (s Status) Unfit() string {
 	switch {
-	case s.Cluster != "Primary":
+	case !s.InPrimary():
 		return fmt.Sprintf("the server is not in a Primary component (wsrep_cluster_status is %q)", s.Cluster)
+	case s.State == "2":
+		return "the server is Donor or Desynced (wsrep_local_state is 2)"
 	case s.State != "4":
 		return fmt.Sprintf("the server is not Synced (wsrep_local_state is %q, not 4)", s.State)
 	case s.Ready != "ON":

@@ -13,7 +13,7 @@ func TestUnfit(t *testing.T) {
 		want   string
 	}{
 		{"synced", func(*Status) {}, ""},
-		{"donor", func(s *Status) { s.State = "2" }, "not Synced"},
+		{"donor or desynced", func(s *Status) { s.State = "2" }, "Donor or Desynced"},
 		{"non-primary", func(s *Status) { s.Cluster = "non-Primary" }, "not in a Primary"},
 		{"not ready", func(s *Status) { s.Ready = "OFF" }, "takes no queries"},
 		{"rejecting", func(s *Status) { s.Rejects = "ALL" }, "told to reject"},

@@ -1,15 +1,14 @@
-package main
+package sidecar
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
-
-	"github.com/berth-dev/berth/pkg/wsrep"
 )
 
 // Answers of /group.
@@ -20,20 +19,25 @@ const (
 )
 
 // groupOf says in which kind of component the server is.
-func groupOf(ctx context.Context, server *wsrep.Server) string {
-	status, err := server.Status(ctx)
+func (s *Sidecar) groupOf(ctx context.Context) string {
+	status, err := s.Server.Status(ctx)
 	switch {
 	case err != nil:
 		return starting
-	case status.Cluster == "Primary":
+	case status.InPrimary():
 		return inPrimary
 	}
 	return nonPrimary
 }
 
-// outsidePrimary asks the sidecar at an address. Only its word counts: where none
-// answers, its server is not known to be outside.
-func outsidePrimary(ctx context.Context, address string) bool {
+func (s *Sidecar) serveGroup(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintln(w, s.groupOf(r.Context()))
+}
+
+// OutsidePrimary asks the sidecar at an address whether its server is in no
+// Primary component. Only its word counts: where none answers, its server is not
+// known to be outside.
+func OutsidePrimary(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/group", nil)
@@ -59,7 +63,7 @@ const lookEvery = time.Second
 // leave shuts the server down when it has been in no Primary component for the
 // limit, by this process's own clock. A server that does not answer is left
 // alone: it may be a joiner.
-func (s *Sidecar) leave(ctx context.Context, server *wsrep.Server) {
+func (s *Sidecar) leave(ctx context.Context) {
 	if s.NonPrimaryLimit == 0 {
 		return
 	}
@@ -73,7 +77,7 @@ func (s *Sidecar) leave(ctx context.Context, server *wsrep.Server) {
 			return
 		case <-tick.C:
 		}
-		if groupOf(ctx, server) != nonPrimary {
+		if s.groupOf(ctx) != nonPrimary {
 			since = time.Time{}
 			continue
 		}
@@ -84,7 +88,7 @@ func (s *Sidecar) leave(ctx context.Context, server *wsrep.Server) {
 			continue
 		}
 		log.Info("The server is in no Primary component: it is shut down, so that it reports with the others", "for", time.Since(since).Round(time.Second))
-		if err := server.Shutdown(ctx); err != nil {
+		if err := s.Server.Shutdown(ctx); err != nil {
 			log.Error(err, "The server that is in no Primary component cannot be shut down: the others wait for it")
 		}
 		since = time.Time{}
