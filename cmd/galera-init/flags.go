@@ -32,6 +32,7 @@ type memberFlags struct {
 	Installer, InitSQL, RecoveryPool            string
 	GroupPort, ProbePort                        int
 	Kubeconfig                                  string
+	APIPatience                                 time.Duration
 
 	command []string
 }
@@ -52,6 +53,7 @@ func (f *memberFlags) Flags(fs *pflag.FlagSet) {
 	fs.StringVar(&f.RecoveryPool, "recovery-buffer-pool", "64M", "buffer pool of the server while it recovers its position; bounds the memory that takes")
 	fs.IntVar(&f.GroupPort, "group-port", 4567, "the port on which Galera servers listen for each other")
 	fs.IntVar(&f.ProbePort, "probe-port", 9104, "the port on which the other members' sidecars answer")
+	fs.DurationVar(&f.APIPatience, "api-patience", 10*time.Second, "how long the API server may not answer before a member with sound data joins, without it, a Primary component that it can reach")
 	fs.StringVar(&f.Kubeconfig, "kubeconfig", "", "how to reach the API server from outside a pod; empty means the pod's service account")
 }
 
@@ -111,8 +113,12 @@ func (f *memberFlags) Member() (*member.Member, error) {
 		Outside: func(ctx context.Context, address string) bool {
 			return sidecar.OutsidePrimary(ctx, net.JoinHostPort(address, strconv.Itoa(f.ProbePort)))
 		},
-		RunDir:  f.RunDir,
-		NewUUID: func() string { return string(uuid.NewUUID()) },
+		Primary: func(ctx context.Context, address string) (string, bool) {
+			return sidecar.PrimaryHistory(ctx, net.JoinHostPort(address, strconv.Itoa(f.ProbePort)))
+		},
+		APIPatience: f.APIPatience,
+		RunDir:      f.RunDir,
+		NewUUID:     func() string { return string(uuid.NewUUID()) },
 	}, nil
 }
 

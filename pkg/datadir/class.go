@@ -25,6 +25,9 @@ const (
 // position, so that an incremental transfer is enough.
 func (c Class) KeepsPosition() bool { return c == Clean || c == Crashed }
 
+// MayLead says whether a member of this class can start a cluster.
+func (c Class) MayLead() bool { return c == Clean || c == Crashed || c == UnsafeDDL }
+
 // Sources of a position.
 const (
 	FromGrastate = "grastate.dat"

@@ -23,8 +23,8 @@ const (
 
 // await watches the cluster until this member is to join, or to bootstrap with
 // the grant that it answers, to which everybody has agreed, in the state that it
-// answers. Meanwhile it keeps its report in the object, issues the grant, and
-// agrees to it.
+// answers. Meanwhile it keeps its report in the object, issues the grant, agrees
+// to it, and reads all its pages.
 func (m *Member) await(ctx context.Context, w *rebuild.Waiter) (rebuild.Cluster, *rebuild.Grant, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -33,8 +33,10 @@ func (m *Member) await(ctx context.Context, w *rebuild.Waiter) (rebuild.Cluster,
 	defer ticker.Stop()
 	rescales := time.NewTicker(rescaleAgain)
 	defer rescales.Stop()
+	check := m.verify(ctx, w.Me)
 	var state *rebuild.Cluster
 	var said rebuild.Reason
+	var away outage
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,28 +46,60 @@ func (m *Member) await(ctx context.Context, w *rebuild.Waiter) (rebuild.Cluster,
 				return rebuild.Cluster{}, nil, fmt.Errorf("wait for a verdict (last: %s): %w", said, ctx.Err())
 			}
 			state = &s
+		case <-check.ended():
+			next, err := m.verified(ctx, check, w)
+			if err != nil {
+				return rebuild.Cluster{}, nil, err
+			}
+			check, state = nil, &next
 		case <-rescales.C:
 			m.rescale(ctx) // a change comes back through the watch
 			continue
 		case <-ticker.C:
 		}
 		if state == nil {
+			if m.detaches(ctx, &away) {
+				return rebuild.Cluster{}, nil, errDetached
+			}
 			continue
 		}
 		v, next, err := m.consider(ctx, *state, w)
 		if err != nil {
 			klog.FromContext(ctx).Info("Cannot write to the GaleraCluster object; waiting and trying again", "err", err)
+			if m.detaches(ctx, &away) {
+				return rebuild.Cluster{}, nil, errDetached
+			}
 			continue
 		}
+		away.over()
 		state = &next
 		if v.Reason != said {
 			m.say(ctx, v)
 			said = v.Reason
 		}
-		if grant, ready := w.Ready(next, v, time.Now()); ready {
+		if grant, ready := w.Ready(next, v, time.Now()); ready && (grant == nil || check == nil) {
 			return next, grant, nil
 		}
 	}
+}
+
+// verified reports what the check of the pages found. A grant to a member whose
+// pages are bad is void, for the member is no candidate any more.
+func (m *Member) verified(ctx context.Context, check *verification, w *rebuild.Waiter) (rebuild.Cluster, error) {
+	if check.err != nil {
+		return rebuild.Cluster{}, m.unread(ctx, check.err)
+	}
+	check.judge(ctx, &w.Me)
+	return retry(ctx, m, "report the check of the pages", func() (rebuild.Cluster, error) {
+		return m.Store.Update(ctx, func(c *rebuild.Cluster) bool {
+			me := w.Me
+			if r, found := c.Member(me.Ordinal); found && r.Is(me) && me.Class == r.Class {
+				me.Agreed = r.Agreed
+			}
+			c.Put(me)
+			return true
+		})
+	})
 }
 
 // rescale takes a changed number of replicas over: a member that waits for one

@@ -60,7 +60,15 @@ type Member struct {
 	// NewUUID makes names: of this start, and of a new cluster's history.
 	NewUUID func() string
 
-	lock *Lock
+	// Primary asks the member at an address for the history that it runs in a Primary
+	// component. Silence is no such answer.
+	Primary func(ctx context.Context, address string) (history string, primary bool)
+	// APIPatience is how long the API server may not answer before a member joins a
+	// Primary component without it.
+	APIPatience time.Duration
+
+	lock     *Lock
+	attached bool // waits for the API server, whatever comes
 }
 
 // retryPause is the time between two tries after an error of the API.
@@ -69,6 +77,14 @@ const retryPause = time.Second
 // Prepare gathers the evidence, reports, waits until this member is told to
 // join or to bootstrap, and writes the hand-over.
 func (m *Member) Prepare(ctx context.Context) error {
+	err := m.prepare(ctx)
+	if errors.Is(err, errDetached) {
+		return m.prepareDetached(ctx)
+	}
+	return err
+}
+
+func (m *Member) prepare(ctx context.Context) error {
 	if err := m.open(ctx); err != nil {
 		return err
 	}
@@ -76,15 +92,24 @@ func (m *Member) Prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, _, err := m.await(ctx, &rebuild.Waiter{Me: report}); err != nil {
+	w := &rebuild.Waiter{Me: report}
+	if _, _, err := m.await(ctx, w); err != nil {
 		return err
 	}
-	return writeHandover(m.RunDir, report)
+	return writeHandover(m.RunDir, w.Me)
 }
 
 // Launch uses the hand-over, or gathers anew when there is none, and replaces
 // this process by the server. It returns only with an error.
 func (m *Member) Launch(ctx context.Context) error {
+	err := m.launch(ctx)
+	if errors.Is(err, errDetached) {
+		return m.launchDetached(ctx)
+	}
+	return err
+}
+
+func (m *Member) launch(ctx context.Context) error {
 	if err := m.open(ctx); err != nil {
 		return err
 	}
@@ -106,6 +131,15 @@ func (m *Member) open(ctx context.Context) error {
 	if err := os.MkdirAll(m.Volume.Berth(), 0o770); err != nil {
 		return fmt.Errorf("make Berth's directory on the volume: %w", err)
 	}
+	if m.lock == nil {
+		if err := m.takeLock(ctx); err != nil {
+			return err
+		}
+	}
+	return m.refuseOneByOne(ctx)
+}
+
+func (m *Member) takeLock(ctx context.Context) error {
 	lock, err := TakeLock(ctx, m.Volume.Lock(), func() {
 		m.announce(ctx, warning, rebuild.Reason{Code: rebuild.VolumeBusy,
 			Text: "another process holds the lock of this volume: waiting until it has ended"})
@@ -114,7 +148,11 @@ func (m *Member) open(ctx context.Context) error {
 		return err
 	}
 	m.lock = lock
-	shape, err := retry(ctx, "read the StatefulSet", func() (galeracluster.Shape, error) { return m.Workload.Shape(ctx, m.Cluster) })
+	return nil
+}
+
+func (m *Member) refuseOneByOne(ctx context.Context) error {
+	shape, err := retry(ctx, m, "read the StatefulSet", func() (galeracluster.Shape, error) { return m.Workload.Shape(ctx, m.Cluster) })
 	if err != nil {
 		return err
 	}
@@ -131,7 +169,7 @@ func (m *Member) open(ctx context.Context) error {
 // gather looks, reports what it saw, recovers, validates and reports again.
 func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 	log := klog.FromContext(ctx)
-	volume, err := retry(ctx, "read the claim", func() (string, error) { return m.Workload.VolumeName(ctx, m.Claim) })
+	volume, err := retry(ctx, m, "read the claim", func() (string, error) { return m.Workload.VolumeName(ctx, m.Claim) })
 	if err != nil {
 		return rebuild.Report{}, err
 	}
@@ -148,6 +186,10 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 	}
 	evidence := look.Evidence
 	report.Evidence = asEvidence(evidence)
+	if look.Native.IsReal() {
+		report.Native = &look.Native
+	}
+	report.Check = checkOf(look.Check)
 	watch.lap("look")
 	log.Info("Evidence", "grastate", evidence.Grastate.State, "position", evidence.Grastate.Position,
 		"safeToBootstrap", evidence.Grastate.SafeToBootstrap, "sstMarkers", evidence.Markers, "runningTraces", evidence.Traces, "cache", evidence.Cache, "lineage", evidence.Lineage, "promised", evidence.Promised)
@@ -171,7 +213,7 @@ func (m *Member) gather(ctx context.Context) (rebuild.Report, error) {
 
 // publish puts the report into the object, however long that takes.
 func (m *Member) publish(ctx context.Context, report rebuild.Report) error {
-	_, err := retry(ctx, "report", func() (rebuild.Cluster, error) {
+	_, err := retry(ctx, m, "report", func() (rebuild.Cluster, error) {
 		shape, err := m.Workload.Shape(ctx, m.Cluster)
 		if err != nil {
 			return rebuild.Cluster{}, err
@@ -235,14 +277,18 @@ func (s *stopwatch) lap(name string) {
 }
 
 // retry repeats a call to the API until it succeeds: an error of the API is no
-// evidence and only ever means to wait.
-func retry[T any](ctx context.Context, what string, call func() (T, error)) (T, error) {
+// evidence and only ever means to wait, or to join a Primary component.
+func retry[T any](ctx context.Context, m *Member, what string, call func() (T, error)) (T, error) {
+	var away outage
 	for {
 		value, err := call()
 		if err == nil {
 			return value, nil
 		}
 		klog.FromContext(ctx).Info("The API does not answer as hoped; waiting and trying again", "call", what, "err", err)
+		if m.detaches(ctx, &away) {
+			return value, errDetached
+		}
 		select {
 		case <-ctx.Done():
 			return value, fmt.Errorf("%s: %w", what, errors.Join(ctx.Err(), err))

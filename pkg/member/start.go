@@ -94,7 +94,7 @@ func (m *Member) bootstrap(ctx context.Context, w *rebuild.Waiter, seen rebuild.
 	if err := datadir.WriteGrastate(m.Volume.Data, grant.Position, true); err != nil {
 		return err
 	}
-	return m.replace(w.Me, state, "--wsrep-new-cluster", "--wsrep-start-position="+grant.Position.String())
+	return m.replace(w.Me, state.Addresses(), "--wsrep-new-cluster", "--wsrep-start-position="+grant.Position.String())
 }
 
 // join starts the server as a joiner. A sound member takes its own position
@@ -125,11 +125,11 @@ func (m *Member) join(ctx context.Context, w *rebuild.Waiter) error {
 		extra = append(extra, "--wsrep-start-position="+me.Position.String())
 	}
 	klog.FromContext(ctx).Info("Joining", "class", me.Class, "position", me.Position)
-	return m.replace(me, state, extra...)
+	return m.replace(me, state.Addresses(), extra...)
 }
 
 // replace ends this process in favour of the server. Only a failure returns.
-func (m *Member) replace(me rebuild.Report, state rebuild.Cluster, extra ...string) error {
+func (m *Member) replace(me rebuild.Report, peers []string, extra ...string) error {
 	for _, name := range append([]string{"gvwstate.dat"}, datadir.ProcessFiles...) {
 		if err := m.setAside(me, name); err != nil {
 			return err
@@ -139,7 +139,7 @@ func (m *Member) replace(me rebuild.Report, state rebuild.Cluster, extra ...stri
 		return err
 	}
 	return m.Server.Start(append(extra,
-		"--wsrep-cluster-address=gcomm://"+strings.Join(state.Addresses(), ","),
+		"--wsrep-cluster-address=gcomm://"+strings.Join(peers, ","),
 		"--wsrep-node-address="+m.Address,
 		"--wsrep-node-name="+m.Pod,
 	)...)

@@ -64,6 +64,16 @@ type Phase struct {
 	Milliseconds int64  `json:"milliseconds"`
 }
 
+// Check is how far a member's pages were looked at, and what came of it (see
+// package innodb).
+type Check struct {
+	Level       string `json:"level"`
+	Verdict     string `json:"verdict"`
+	Pages       int64  `json:"pages,omitempty"`
+	NotVerified int64  `json:"notVerified,omitempty"`
+	Bytes       int64  `json:"bytes,omitempty"`
+}
+
 // Report is what a member's newest process says about its volume.
 type Report struct {
 	Ordinal int    `json:"ordinal"`
@@ -71,14 +81,18 @@ type Report struct {
 	PodUID  string `json:"podUID"`
 	// Start names one start of the pod's container; a restarted container
 	// reports anew under another one.
-	Start    string            `json:"start"`
-	Node     string            `json:"node"`
-	Address  string            `json:"address"` // IP address of the pod
-	Volume   string            `json:"volume"`  // name of the claim's PersistentVolume
-	State    State             `json:"state"`
-	Class    datadir.Class     `json:"class,omitempty"`
-	Position datadir.Position  `json:"position"`
-	Source   string            `json:"source,omitempty"`
+	Start    string           `json:"start"`
+	Node     string           `json:"node"`
+	Address  string           `json:"address"` // IP address of the pod
+	Volume   string           `json:"volume"`  // name of the claim's PersistentVolume
+	State    State            `json:"state"`
+	Class    datadir.Class    `json:"class,omitempty"`
+	Position datadir.Position `json:"position"`
+	Source   string           `json:"source,omitempty"`
+	// Native was read without the server and without writing: what the position is at
+	// least, known before the server has recovered it.
+	Native   *datadir.Position `json:"native,omitempty"`
+	Check    Check             `json:"check,omitzero"`
 	Evidence Evidence          `json:"evidence"`
 	Findings []datadir.Finding `json:"findings,omitempty"`
 	Phases   []Phase           `json:"phases,omitempty"`

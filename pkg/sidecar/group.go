@@ -18,43 +18,58 @@ const (
 	starting   = "starting" // the server does not answer: it starts, or is being filled
 )
 
-// groupOf says in which kind of component the server is.
-func (s *Sidecar) groupOf(ctx context.Context) string {
+// groupOf says in which kind of component the server is, and which history a
+// Primary one runs.
+func (s *Sidecar) groupOf(ctx context.Context) (word, history string) {
 	status, err := s.Server.Status(ctx)
 	switch {
 	case err != nil:
-		return starting
+		return starting, ""
 	case status.InPrimary():
-		return inPrimary
+		return inPrimary, status.UUID
 	}
-	return nonPrimary
+	return nonPrimary, ""
 }
 
 func (s *Sidecar) serveGroup(w http.ResponseWriter, r *http.Request) {
-	fmt.Fprintln(w, s.groupOf(r.Context()))
+	word, history := s.groupOf(r.Context())
+	fmt.Fprintln(w, word, history)
 }
 
 // OutsidePrimary asks the sidecar at an address whether its server is in no
 // Primary component. Only its word counts: where none answers, its server is not
 // known to be outside.
 func OutsidePrimary(ctx context.Context, address string) bool {
+	word, _ := ask(ctx, address)
+	return word == nonPrimary || word == starting
+}
+
+// PrimaryHistory asks the sidecar at an address for the history that its server
+// runs in a Primary component.
+func PrimaryHistory(ctx context.Context, address string) (history string, primary bool) {
+	word, history := ask(ctx, address)
+	return history, word == inPrimary && history != ""
+}
+
+// ask gives the two words of /group, empty when none answers.
+func ask(ctx context.Context, address string) (word, history string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/group", nil)
 	if err != nil {
-		return false
+		return "", ""
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return false
+		return "", ""
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 64))
 	if err != nil || response.StatusCode != http.StatusOK {
-		return false
+		return "", ""
 	}
-	word := strings.TrimSpace(string(body))
-	return word == nonPrimary || word == starting
+	word, history, _ = strings.Cut(strings.TrimSpace(string(body)), " ")
+	return word, history
 }
 
 // lookEvery is the time between two looks of leave.
@@ -77,7 +92,7 @@ func (s *Sidecar) leave(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if s.groupOf(ctx) != nonPrimary {
+		if word, _ := s.groupOf(ctx); word != nonPrimary {
 			since = time.Time{}
 			continue
 		}

@@ -126,8 +126,12 @@ func (s *Sidecar) unreported() (*rebuild.Report, error) {
 
 // report makes up for a report that could not be given before the server started.
 func report(c *rebuild.Cluster, late rebuild.Report) bool {
-	if r, found := c.Member(late.Ordinal); found && r.Is(late) {
+	r, found := c.Member(late.Ordinal)
+	if found && r.Is(late) {
 		return false
+	}
+	if found {
+		late.Volume = r.Volume // the claim's; its name could not be asked for
 	}
 	late.State = rebuild.Started
 	c.Put(late)
