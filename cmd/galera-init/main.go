@@ -16,6 +16,8 @@ import (
 // Exit codes beside 0 and 1. exitUsage is sysexits' EX_USAGE.
 const (
 	exitUndecided = 2
+	exitWaits     = 3
+	exitRefuses   = 4
 	exitUsage     = 64
 )
 
@@ -28,12 +30,20 @@ func main() {
 		return
 	}
 	fmt.Fprintln(os.Stderr, "galera-init:", err)
+	os.Exit(exitCode(err))
+}
+
+func exitCode(err error) int {
 	var usage usageError
-	if errors.As(err, &usage) {
-		os.Exit(exitUsage)
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errUndecided):
+		return exitUndecided
+	case errors.Is(err, errWaits):
+		return exitWaits
+	case errors.Is(err, errRefuses):
+		return exitRefuses
 	}
-	if errors.Is(err, errUndecided) {
-		os.Exit(exitUndecided)
-	}
-	os.Exit(1)
+	return 1
 }

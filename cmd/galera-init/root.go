@@ -24,9 +24,13 @@ func newRootCommand() *cobra.Command {
                                                 GaleraCluster object, waits for the verdict
   exec      (the container's entrypoint)        acts on the verdict and becomes the server
 
-sidecar stands beside the server: it answers readiness probes and keeps the volume flushed.
-status shows people what the members reported, and what was decided and why.
-validate checks a data directory for people, page by page.`,
+sidecar stands beside the server: it answers probes, keeps the volume on disk, and notes how far the
+server has come. For people:
+
+  status    what the members reported, what is decided, why, and what would unblock it
+  decide    the same from a saved object
+  inspect   what a data directory is worth, without Kubernetes
+  validate  a data directory, page by page`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -42,7 +46,7 @@ validate checks a data directory for people, page by page.`,
 	level := verbosity.Lookup("v")
 	level.Usage = "how much to log: 0 is what a person follows, 2 adds decisions"
 	root.PersistentFlags().AddGoFlag(level)
-	root.AddCommand(newInstallCommand(), newPrepareCommand(), newExecCommand(), newSidecarCommand(), newStatusCommand(), newValidateCommand())
+	root.AddCommand(newInstallCommand(), newPrepareCommand(), newExecCommand(), newSidecarCommand(), newStatusCommand(), newDecideCommand(), newInspectCommand(), newValidateCommand())
 	return root
 }
 

@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/berth-dev/berth/pkg/galeracluster"
-	"github.com/berth-dev/berth/pkg/rebuild"
 )
 
 // Status shows what the members reported and what was decided.
@@ -22,11 +20,28 @@ type Status struct {
 	cluster string
 }
 
+// verdictHelp is what status and decide have in common.
+const verdictHelp = `
+The table has a line a member: the state of its pod, the class of its data, the position that it
+reported, the last one that was seen committed while its server ran, when it was last heard of, and
+what the check of its pages said. Below stand the verdict, the rule that decided, and what would
+unblock it, with the command where there is one. All classes, states and codes: docs/states.md.
+
+Exit codes: 0 the cluster runs or goes on by itself, 1 an error, 3 the members wait, 4 they refuse,
+64 wrong usage.`
+
 func newStatusCommand() *cobra.Command {
 	var s Status
 	cmd := &cobra.Command{
 		Use:   "status CLUSTER",
 		Short: "Show what the members reported, and what was decided and why",
+		Long: `status reads the GaleraCluster object of a StatefulSet and says what its members reported, what
+is decided, and why. It changes nothing, and it cannot try the members' ports: with some servers up
+and one member waiting it may say ServerUnreached although that member is joining.
+` + verdictHelp,
+		Example: `  galera-init status galera -n galera
+  kubectl exec -n galera galera-0 -c mariadb -- /berth/galera-init status galera -n galera
+  galera-init status galera -n galera -o json | jq .verdict`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usageError{fmt.Errorf("status takes the name of one cluster, which is that of its StatefulSet; see `%s --help`", cmd.CommandPath())}
@@ -35,7 +50,7 @@ func newStatusCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.cluster = args[0]
-			if err := s.Validate(); err != nil {
+			if err := checkOutput(s.Output); err != nil {
 				return usageError{err}
 			}
 			return s.Run(cmd.Context(), os.Stdout)
@@ -49,15 +64,7 @@ func newStatusCommand() *cobra.Command {
 func (s *Status) Flags(fs *pflag.FlagSet) {
 	fs.StringVarP(&s.Namespace, "namespace", "n", "default", "the cluster's namespace")
 	fs.StringVar(&s.Kubeconfig, "kubeconfig", "", "how to reach the API server; empty means KUBECONFIG or the pod's service account")
-	fs.StringVarP(&s.Output, "output", "o", "table", "table, or json for programs")
-}
-
-// Validate checks the flags.
-func (s *Status) Validate() error {
-	if s.Output != "table" && s.Output != "json" {
-		return fmt.Errorf("--output %q: expected table or json", s.Output)
-	}
-	return nil
+	outputFlag(fs, &s.Output)
 }
 
 // Run reads the object and prints it.
@@ -70,45 +77,68 @@ func (s *Status) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read GaleraCluster %s/%s: %w", s.Namespace, s.cluster, err)
 	}
-	verdict := rebuild.Review(state)
-	if s.Output == "json" {
-		encoder := json.NewEncoder(out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(struct {
-			Namespace string          `json:"namespace"`
-			Cluster   string          `json:"cluster"`
-			Verdict   rebuild.Verdict `json:"verdict"`
-			Status    rebuild.Cluster `json:"status"`
-		}{s.Namespace, s.cluster, verdict, state})
-	}
-	printStatus(out, state, verdict)
-	return nil
+	return show(out, state, s.Output)
 }
 
-func printStatus(out io.Writer, c rebuild.Cluster, v rebuild.Verdict) {
-	members := table.NewWriter()
-	members.SetStyle(table.StyleLight)
-	members.AppendHeader(table.Row{"Member", "Node", "Volume", "State", "Class", "Position", "Source"})
-	for _, ordinal := range c.Expected() {
-		if _, found := c.Member(ordinal); !found {
-			members.AppendRow(table.Row{fmt.Sprintf("member %d", ordinal), "", "", "not reported"})
-		}
+// Decide replays the decision from a saved object.
+type Decide struct {
+	File, Output string
+}
+
+func newDecideCommand() *cobra.Command {
+	var d Decide
+	cmd := &cobra.Command{
+		Use:   "decide -f FILE",
+		Short: "Say what a saved GaleraCluster object decides, as status does",
+		Long: `decide reads a GaleraCluster object from a file, in YAML or JSON, and says what its reports decide.
+It needs no API server, so that a case can be looked at, changed and replayed anywhere: the decision
+is a function of the object alone.
+` + verdictHelp,
+		Example: `  kubectl get galeracluster galera -n galera -o yaml > case.yaml
+  galera-init decide -f case.yaml
+  kubectl get galeracluster galera -n galera -o json | galera-init decide -f -`,
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			if d.File == "" {
+				return usageError{errors.New("--file is missing: the saved object, or - for standard input")}
+			}
+			if err := checkOutput(d.Output); err != nil {
+				return usageError{err}
+			}
+			return d.Run(os.Stdin, os.Stdout)
+		},
 	}
-	for _, r := range c.Members {
-		members.AppendRow(table.Row{r.Pod, r.Node, r.Volume, r.State, r.Class, r.Position, r.Source})
+	cmd.Flags().StringVarP(&d.File, "file", "f", "", "the saved object; - is standard input")
+	outputFlag(cmd.Flags(), &d.Output)
+	return cmd
+}
+
+// Run reads the file and prints what it decides.
+func (d *Decide) Run(in io.Reader, out io.Writer) error {
+	var content []byte
+	var err error
+	if d.File == "-" {
+		content, err = io.ReadAll(in)
+	} else {
+		content, err = os.ReadFile(d.File)
 	}
-	fmt.Fprintln(out, members.Render())
-	for _, r := range c.Members {
-		for _, f := range r.Findings {
-			fmt.Fprintf(out, "%s: %s\n", r.Pod, f)
-		}
+	if err != nil {
+		return fmt.Errorf("read the saved object: %w", err)
 	}
-	if g, found := c.LastGrant(); found {
-		done := "not used yet"
-		if g.Consumed {
-			done = "used"
-		}
-		fmt.Fprintf(out, "Grant: attempt %d to %s at %s, decided by %s, %s\n", g.Attempt, g.Pod, g.Position, g.Rule, done)
+	state, err := galeracluster.Decode(content)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(out, "Verdict: %s (%s)\n", v.Reason.Text, v.Reason.Code)
+	return show(out, state, d.Output)
+}
+
+func outputFlag(fs *pflag.FlagSet, output *string) {
+	fs.StringVarP(output, "output", "o", "table", "table, or json for programs")
+}
+
+func checkOutput(output string) error {
+	if output != "table" && output != "json" {
+		return fmt.Errorf("--output %q: expected table or json", output)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package galeracluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -95,12 +96,25 @@ func (w *Workload) LabelReady(ctx context.Context, pod, podUID string, ready boo
 
 // Event writes an event on a pod.
 func (w *Workload) Event(ctx context.Context, pod, podUID, kind, code, text string) error {
+	return w.event(ctx, corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: w.namespace, Name: pod, UID: types.UID(podUID)}, kind, code, text)
+}
+
+// ClusterEvent writes an event on the StatefulSet.
+func (w *Workload) ClusterEvent(ctx context.Context, name, kind, code, text string) error {
+	u, err := w.client.Resource(statefulSets).Namespace(w.namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("write event on StatefulSet %s/%s: %w", w.namespace, name, err)
+	}
+	return w.event(ctx, corev1.ObjectReference{APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: w.namespace, Name: name, UID: u.GetUID()}, kind, code, text)
+}
+
+func (w *Workload) event(ctx context.Context, about corev1.ObjectReference, kind, code, text string) error {
 	now := metav1.NewTime(time.Now())
 	event := corev1.Event{
 		TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
-		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, GenerateName: pod + "."},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: w.namespace, Name: pod, UID: types.UID(podUID)},
-		Type:           kind, Reason: code, Message: text, Count: 1,
+		ObjectMeta:     metav1.ObjectMeta{Namespace: w.namespace, GenerateName: about.Name + "."},
+		InvolvedObject: about,
+		Type:           kind, Reason: code, Message: limit(text, eventLimit), Count: 1,
 		FirstTimestamp: now, LastTimestamp: now,
 		Source: corev1.EventSource{Component: "galera-init"},
 	}
@@ -110,7 +124,17 @@ func (w *Workload) Event(ctx context.Context, pod, podUID, kind, code, text stri
 	}
 	_, err = w.client.Resource(events).Namespace(w.namespace).Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("write event on pod %s/%s: %w", w.namespace, pod, err)
+		return fmt.Errorf("write event on %s %s/%s: %w", about.Kind, w.namespace, about.Name, err)
 	}
 	return nil
+}
+
+// eventLimit is what the API server takes as an event's message.
+const eventLimit = 1024
+
+func limit(text string, size int) string {
+	if len(text) <= size {
+		return text
+	}
+	return strings.ToValidUTF8(text[:size-3], "") + "…"
 }

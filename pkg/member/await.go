@@ -74,7 +74,7 @@ func (m *Member) await(ctx context.Context, w *rebuild.Waiter) (rebuild.Cluster,
 		away.over()
 		state = &next
 		if v.Reason != said {
-			m.say(ctx, v)
+			m.say(ctx, next, v)
 			said = v.Reason
 		}
 		if grant, ready := w.Ready(next, v, time.Now()); ready && (grant == nil || check == nil) {
@@ -172,11 +172,22 @@ func (m *Member) answering(ctx context.Context, c rebuild.Cluster) (answering, o
 	return answering, outside
 }
 
-func (m *Member) say(ctx context.Context, v rebuild.Verdict) {
+// say tells people about a verdict: on the pod, and, so that it is not said by
+// every member, on the StatefulSet by the waiting one of the lowest ordinal.
+func (m *Member) say(ctx context.Context, c rebuild.Cluster, v rebuild.Verdict) {
 	kind := normal
 	if v.Action == rebuild.Refuse {
 		kind = warning
 	}
 	klog.FromContext(ctx).Info("Verdict", "action", v.Action, "rule", v.Rule)
 	m.announce(ctx, kind, v.Reason)
+	speaker := slices.IndexFunc(c.Members, func(r rebuild.Report) bool { return r.State == rebuild.Waiting })
+	if speaker < 0 || c.Members[speaker].Ordinal != m.Ordinal {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
+	defer cancel()
+	if err := m.Workload.ClusterEvent(ctx, m.Cluster, kind, string(v.Reason.Code), v.Reason.String()); err != nil {
+		klog.FromContext(ctx).V(2).Info("No event written", "err", err)
+	}
 }

@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type memoryStore struct {
 	// failures is how many of the next updates fail.
 	failures int
 	watchers []chan rebuild.Cluster
+	complete time.Time // when all of three members waited for the first time
 }
 
 func (s *memoryStore) Update(_ context.Context, change func(*rebuild.Cluster) bool) (rebuild.Cluster, error) {
@@ -31,6 +33,9 @@ func (s *memoryStore) Update(_ context.Context, change func(*rebuild.Cluster) bo
 	next := s.copy()
 	if change(&next) {
 		s.state = next
+		if len(next.Members) == 3 && s.complete.IsZero() && !slices.ContainsFunc(next.Members, func(r rebuild.Report) bool { return r.State != rebuild.Waiting }) {
+			s.complete = time.Now()
+		}
 		s.reports = append(s.reports, next.Members...)
 		for _, w := range s.watchers {
 			select {
@@ -41,6 +46,12 @@ func (s *memoryStore) Update(_ context.Context, change func(*rebuild.Cluster) bo
 		}
 	}
 	return s.copy(), nil
+}
+
+func (s *memoryStore) lastReport() time.Time {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.complete
 }
 
 func (s *memoryStore) Watch(context.Context) <-chan rebuild.Cluster {
@@ -61,9 +72,10 @@ func (s *memoryStore) copy() rebuild.Cluster {
 
 // fakeWorkload is a StatefulSet of a given shape.
 type fakeWorkload struct {
-	shape  galeracluster.Shape
-	mutex  sync.Mutex
-	events []string
+	shape         galeracluster.Shape
+	mutex         sync.Mutex
+	events        []string
+	clusterEvents []string
 }
 
 func (w *fakeWorkload) Shape(context.Context, string) (galeracluster.Shape, error) {
@@ -76,6 +88,13 @@ func (w *fakeWorkload) Event(_ context.Context, _, _, _, code, _ string) error {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
 	w.events = append(w.events, code)
+	return nil
+}
+
+func (w *fakeWorkload) ClusterEvent(_ context.Context, _, _, code, _ string) error {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.clusterEvents = append(w.clusterEvents, code)
 	return nil
 }
 

@@ -39,6 +39,7 @@ type Workload interface {
 	Shape(ctx context.Context, name string) (galeracluster.Shape, error)
 	VolumeName(ctx context.Context, claim string) (string, error)
 	Event(ctx context.Context, pod, podUID, kind, code, text string) error
+	ClusterEvent(ctx context.Context, name, kind, code, text string) error
 }
 
 // Member is one start of one member's container.
@@ -220,6 +221,8 @@ func (m *Member) publish(ctx context.Context, report rebuild.Report) error {
 		}
 		return m.Store.Update(ctx, func(c *rebuild.Cluster) bool {
 			c.Replicas, c.FirstOrdinal = shape.Replicas, shape.FirstOrdinal
+			report.Seen = time.Now().UTC().Format(time.RFC3339)
+			report.Observed = report.Evidence.Committed
 			c.Put(report)
 			return true
 		})
@@ -248,11 +251,14 @@ const (
 	warning = "Warning"
 )
 
+// eventTimeout bounds how long telling people may hold the member up.
+const eventTimeout = 5 * time.Second
+
 // announce writes a log line and, as well as it can, an event on the pod.
 func (m *Member) announce(ctx context.Context, kind string, reason rebuild.Reason) {
 	log := klog.FromContext(ctx)
 	log.Info(reason.Text, "code", reason.Code)
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
 	if err := m.Workload.Event(ctx, m.Pod, m.PodUID, kind, string(reason.Code), reason.Text); err != nil {
 		log.V(2).Info("No event written", "err", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/galeracluster"
@@ -67,6 +68,33 @@ func TestThreeMembersPrepare(t *testing.T) {
 	}
 	if g := store.state.Grants; len(g) != 1 || g[0].Rule != rebuild.FirstInstall || g[0].Consumed {
 		t.Errorf("grants %+v, expected one for a first installation that is not consumed", g)
+	}
+}
+
+// TestDecisionWithinASecond: the last report decides, with nobody asking again
+// and again.
+func TestDecisionWithinASecond(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	store := &memoryStore{}
+	done := make(chan time.Time, 3)
+	for ordinal := range 3 {
+		m, _ := newMember(t, store, ordinal)
+		go func() {
+			if ordinal == 2 {
+				time.Sleep(1500 * time.Millisecond) // the last, after the others have settled
+			}
+			if m.Prepare(ctx) == nil {
+				done <- time.Now()
+			}
+		}()
+	}
+	decided := <-done
+	reported := store.lastReport()
+	if took := decided.Sub(reported); took > time.Second {
+		t.Errorf("decided %s after the last report", took)
+	} else {
+		t.Logf("decided %s after the last report", took)
 	}
 }
 

@@ -96,6 +96,11 @@ type Report struct {
 	Evidence Evidence          `json:"evidence"`
 	Findings []datadir.Finding `json:"findings,omitempty"`
 	Phases   []Phase           `json:"phases,omitempty"`
+	// Observed is what the member's server was last seen to have committed, and Seen
+	// when the member last wrote, by its own clock (RFC 3339). Both are for people:
+	// decisions rest on Cluster.Observed and on no clock.
+	Observed *datadir.Position `json:"observed,omitempty"`
+	Seen     string            `json:"seen,omitempty"`
 	// Agreed is the attempt to which this process has agreed.
 	Agreed int64 `json:"agreed,omitempty"`
 	// Joined: its server was seen in the Primary component.

@@ -86,10 +86,14 @@ func (s *Sidecar) makeDurable(ctx context.Context, last *recorder, p datadir.Pos
 	return nil
 }
 
+// heartbeat is how often an idle server is written as seen.
+const heartbeat = time.Minute
+
 // tell writes a sighting into the object, when there is news and not too often.
 func (s *Sidecar) tell(ctx context.Context, last *recorder, sighting rebuild.Sighting) error {
 	news := sighting.Position != last.object.Position || !slices.Equal(sighting.View, last.object.View)
-	if s.Store == nil || !news || time.Since(last.written) < s.ObjectInterval {
+	age := time.Since(last.written)
+	if s.Store == nil || age < s.ObjectInterval || !news && age < heartbeat {
 		return nil
 	}
 	late, err := s.unreported()
@@ -97,8 +101,17 @@ func (s *Sidecar) tell(ctx context.Context, last *recorder, sighting rebuild.Sig
 		return err
 	}
 	state, err := s.Store.Update(ctx, func(c *rebuild.Cluster) bool {
-		changed := late != nil && report(c, *late)
-		return c.Witness(sighting) || changed
+		if late != nil {
+			report(c, *late)
+		}
+		c.Witness(sighting)
+		if r, found := c.Member(s.Ordinal); found && r.PodUID == s.PodUID {
+			r.Seen = time.Now().UTC().Format(time.RFC3339)
+			if sighting.Position.IsReal() {
+				r.Observed = &sighting.Position
+			}
+		}
+		return true
 	})
 	if err != nil {
 		return err
@@ -125,17 +138,16 @@ func (s *Sidecar) unreported() (*rebuild.Report, error) {
 }
 
 // report makes up for a report that could not be given before the server started.
-func report(c *rebuild.Cluster, late rebuild.Report) bool {
+func report(c *rebuild.Cluster, late rebuild.Report) {
 	r, found := c.Member(late.Ordinal)
 	if found && r.Is(late) {
-		return false
+		return
 	}
 	if found {
 		late.Volume = r.Volume // the claim's; its name could not be asked for
 	}
 	late.State = rebuild.Started
 	c.Put(late)
-	return true
 }
 
 // remember keeps the members' addresses on the volume, for a start without an

@@ -1,7 +1,10 @@
 package loopback
 
 import (
+	"context"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -95,6 +98,81 @@ func TestPowerCutOfAllMembers(t *testing.T) {
 	})
 }
 
+// TestAPIServerAway: one member starts again while no API server answers, and a
+// Primary component does.
+func TestAPIServerAway(t *testing.T) {
+	b := newBed(t)
+	b.startAll()
+	db := b.db(2)
+	b.exec(db, "CREATE TABLE berth.t (id INT PRIMARY KEY) ENGINE=InnoDB")
+	b.exec(db, "INSERT INTO berth.t VALUES (1)")
+	ctx, cancel := context.WithTimeout(t.Context(), syncedLimit)
+	defer cancel()
+	b.eventually(ctx, "the volume remembers all members", func() bool {
+		peers, err := datadir.ReadPeers(datadir.Volume{Root: b.Members[0].Volume}.Peers())
+		return err == nil && len(peers) == Members
+	})
+	b.Control.StopAPI()
+	mark := b.Members[0].Journal.Mark()
+	b.Members[0].Kill()
+	b.exec(db, "INSERT INTO berth.t VALUES (2)")
+	b.must(b.Members[0].NewPod())
+	b.must(b.Members[0].Synced(t.Context(), syncedLimit))
+	wantIncremental(t, b.Members[0], mark)
+	if b.Members[0].Journal.Has(mark, "Grant consumed") {
+		t.Error("a bootstrap without an API server")
+	}
+
+	b.must(b.Control.StartAPI(t.Context()))
+	b.exec(db, "INSERT INTO berth.t VALUES (3)")
+	b.eventually(ctx, "the object knows of the new pod", func() bool {
+		state, err := b.State(ctx)
+		if err != nil {
+			return false
+		}
+		r, found := state.Member(0)
+		return found && r.PodUID == b.Members[0].PodUID() && r.State == rebuild.Started && len(state.Grants) == 1
+	})
+}
+
+// TestDamagedPage flips bytes in the middle of a table of the member that would
+// lead: neither recovery nor headers show it.
+func TestDamagedPage(t *testing.T) {
+	b := newBed(t)
+	b.startAll()
+	db := b.db(0)
+	b.exec(db, "CREATE TABLE berth.t (id INT AUTO_INCREMENT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB")
+	b.exec(db, "INSERT INTO berth.t (pad) SELECT REPEAT('x', 200) FROM berth.seq_1_to_5000")
+	b.killAll()
+	b.must(b.Start())
+	b.must(b.Synced(t.Context(), syncedLimit))
+	state := b.state()
+	usual, _ := state.LastGrant()
+	leader := usual.Member
+	b.killAll()
+	table, err := os.OpenFile(filepath.Join(b.Members[leader].Volume, "data/berth/t.ibd"), os.O_RDWR, 0)
+	b.must(err)
+	_, err = table.WriteAt([]byte("these bytes are not what the server wrote"), 20<<14+300)
+	b.must(err)
+	b.must(table.Close())
+	mark := b.Members[leader].Journal.Mark()
+	b.must(b.Start())
+	for i, m := range b.Members {
+		if i != leader {
+			b.must(m.Synced(t.Context(), syncedLimit))
+		}
+	}
+	state = b.state()
+	grant, _ := state.LastGrant()
+	r, _ := state.Member(leader)
+	if grant.Member == leader || !grant.Consumed || r.Class != datadir.Corrupt || r.State == rebuild.Started {
+		t.Errorf("member %d is %s and %s, grant %+v; expected it CORRUPT and another one to lead", leader, r.Class, r.State, grant)
+	}
+	if b.Members[leader].Journal.Has(mark, "Grant consumed") {
+		t.Error("the damaged member bootstrapped")
+	}
+}
+
 // TestLostObject takes the API's memory away together with the power: the
 // volumes know who they are and which attempt was the last.
 func TestLostObject(t *testing.T) {
@@ -114,7 +192,7 @@ func TestLostObject(t *testing.T) {
 
 	t.Run("the API server refuses to turn back", func(t *testing.T) {
 		for name, patch := range map[string]string{
-			"attempts only grow":              `{"status":{"grants":[{"attempt":1,"member":0,"pod":"p","podUID":"u","start":"s","volume":"v","rule":"r","consumed":false,"position":{"uuid":"u","seqno":1}}]}}`,
+			"attempts only grow":              `{"status":{"grants":[{"attempt":1,"member":0,"pod":"p","podUID":"u","start":"s","volume":"v","rule":"r","consumed":false,"id":"i","epochs":[],"position":{"uuid":"u","seqno":1}}]}}`,
 			"grants are never forgotten":      `{"status":{"grants":null}}`,
 			"once consumed it stays consumed": `[{"op":"replace","path":"/status/grants/0/consumed","value":false}]`,
 			"a grant never changes":           `[{"op":"replace","path":"/status/grants/0/member","value":9}]`,

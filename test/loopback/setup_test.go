@@ -76,6 +76,21 @@ func (b *bed) killAll() {
 	}
 }
 
+// eventually waits for what processes outside bring about, and for which there
+// is nothing to watch.
+func (b *bed) eventually(ctx context.Context, what string, holds func() bool) {
+	b.t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("not in time: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
 func (b *bed) state() rebuild.Cluster {
 	b.t.Helper()
 	state, err := b.State(b.t.Context())
