@@ -3,6 +3,7 @@ package redo
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 )
@@ -44,8 +45,8 @@ func (s *scanner) run(ctx context.Context) error {
 	in := s.log.open(ctx)
 	var rest []byte
 	for c := range in.filled {
-		if c.err != nil {
-			return c.err
+		if err := errors.Join(ctx.Err(), c.err); err != nil {
+			return err
 		}
 		// What is left of the piece before goes in front of this one.
 		begin := in.headroom - copy(c.buf[in.headroom-len(rest):], rest)

@@ -69,7 +69,7 @@ func TestScanGoesAroundTheRing(t *testing.T) {
 			l := make(2048+64<<10, 1<<20) // the log is written over several times
 			random := rand.New(rand.NewPCG(1, 2))
 			last := byte(0)
-			for range 400 {
+			for range 150 {
 				at := l.End
 				for range random.IntN(9) {
 					last = byte(random.Uint32())
@@ -100,7 +100,7 @@ func TestScanStopsAtFlippedBits(t *testing.T) {
 		ends = append(ends, l.Append(forge.Write(7, 3, 100, binary.BigEndian.AppendUint64(nil, uint64(i)))))
 	}
 	random := rand.New(rand.NewPCG(3, 4))
-	for range 100 {
+	for range 40 {
 		at := first + random.Uint64N(ends[len(ends)-1]-first-8192)
 		file := bytes.Clone(l.Bytes)
 		file[12288+at-1<<20] ^= 1 << random.IntN(8)
