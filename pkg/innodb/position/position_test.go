@@ -194,7 +194,14 @@ func TestUnknown(t *testing.T) {
 		"log header damaged":     func(d *directory) { d.log.Bytes[20] ^= 1; d.save("ib_logfile0", d.log.Bytes) },
 		"encrypted log":          func(d *directory) { d.log.Bytes[51] = 1; d.log.Seal(); d.save("ib_logfile0", d.log.Bytes) },
 		"checkpoint unconfirmed": func(d *directory) { clear(d.log.Bytes[12288:]); d.save("ib_logfile0", d.log.Bytes) },
-		"undo file missing":      func(d *directory) { d.pages[5][59] = 9; d.write() },
+		"segment zeroed":         func(d *directory) { clear(d.pages[segmentA]); d.write() },
+		"undo log zeroed": func(d *directory) {
+			d.pages[segmentA][75] = undoA
+			clear(d.pages[undoA])
+			copy(d.pages[segmentA][72:], []byte{0, 0, 0})
+			d.write()
+		},
+		"undo file missing": func(d *directory) { d.pages[5][59] = 9; d.write() },
 		"undo file twice": func(d *directory) {
 			d.save("undo001", d.pages[0])
 		},

@@ -90,7 +90,7 @@ func (r *replay) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if sys == nil || page.IsZero(sys) {
+	if sys == nil {
 		return r.blind(ctx, unknown("the TRX_SYS page is damaged and has no copy"))
 	}
 	watched := segmentPages(sys)
@@ -221,11 +221,16 @@ func (r *replay) setUndo(p redo.Page, state undoState) {
 	r.undo[p] = state
 }
 
+// lost says that a page is needed and not there.
+func lost(p redo.Page) error {
+	return unknown("page %d of tablespace %d is damaged, has no copy, and is not made by the redo log", p.Number, p.Space)
+}
+
 // answer reads the position off the pages.
 func (r *replay) answer() (Position, error) {
 	for _, p := range r.damaged {
 		if !r.images[p].Initialised {
-			return Position{}, unknown("page %d of tablespace %d is damaged and has no copy", p.Number, p.Space)
+			return Position{}, lost(p)
 		}
 	}
 	last := mark{}
@@ -270,7 +275,7 @@ func (r *replay) prepared(segment redo.Page) (int, error) {
 		switch {
 		case found && (bytes == nil || uint64(noted.end) > page.LSN(bytes)):
 		case bytes == nil:
-			return 0, unknown("page %d of tablespace %d is damaged and has no copy", p.Number, p.Space)
+			return 0, lost(p)
 		default:
 			noted.state = bytes[undoStateByte]
 		}

@@ -147,11 +147,15 @@ func (s *spaces) read(p redo.Page) ([]byte, page.Result, error) {
 }
 
 // sound reads a page, from the doublewrite buffer when it was torn in its place.
-// The page is nil when there is no good copy.
+// The page is nil when there is no good copy, or only zeros: it is of use only
+// if the log makes it anew.
 func (s *spaces) sound(p redo.Page) ([]byte, error) {
 	b, result, err := s.read(p)
 	if err != nil {
 		return nil, err
+	}
+	if result == page.Blank {
+		return nil, nil
 	}
 	if !result.IsBad() {
 		if s.byID[p.Space].encrypted(b) {
