@@ -19,8 +19,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/wreck/... ./test/e2e/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/chaos|test/corpus|test/e2e|test/loopback|test/testbed|test/wreck)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/wreck/... ./test/e2e/... ./test/explore/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/chaos|test/corpus|test/e2e|test/explore|test/loopback|test/testbed|test/wreck)(/|$$)')
 
 .PHONY: help
 help: ## list the targets
@@ -106,6 +106,7 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	CGO_ENABLED=1 go test -race $(FAST)
 	go test -tags controlplane -run ControlPlane ./pkg/provisioner
 	go test -p 1 -timeout 60m $(SLOW)
+	$(MAKE) explore
 	$(MAKE) chaos
 
 .PHONY: check
@@ -113,6 +114,10 @@ check: ## the fast part of the tests: lint, unit, race
 	@unformatted=$$(gofmt -l cmd pkg test); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet $(FAST)
 	CGO_ENABLED=1 go test -race $(FAST)
+
+.PHONY: explore
+explore: ## the decision and the grants in every order of faults (EXPLORE=150 seconds, MORE=0: how often more each fault)
+	go run ./test/explore/cmd/explore --seconds $(or $(EXPLORE),150) --more $(or $(MORE),0)
 
 .PHONY: clean
 clean: ## end the test beds and remove everything that was built

@@ -55,6 +55,9 @@ func (s *step) judgeData(i int, before object, g grant, chosen volume, person bo
 		if install && j != i && v.data.uuid != 0 {
 			s.fail("I9: a first installation while volume %d holds data", j)
 		}
+		if !person && v.data.uuid != 0 && chosen.data.uuid != v.data.uuid && (v.class == clean || v.class == crashed) {
+			s.fail("I7: volume %d bootstraps while volume %d holds another history", i, j)
+		}
 		for tx := range uint8(maxWrites) {
 			if w.acked&bit(int(tx)) != 0 && v.data.has(tx+1) && !chosen.data.has(tx+1) {
 				if person || proofs[g.proof] == "majority" || proofs[g.proof] == "declared-lost" {

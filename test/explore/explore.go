@@ -3,6 +3,7 @@ package explore
 import (
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"time"
 )
 
@@ -11,7 +12,9 @@ type Scenario struct {
 	Name    string
 	Members uint8
 	Install bool // begins with empty volumes; else with a cluster that runs
-	Sidecar bool // sidecars record what they see
+	// Stranger: the second member's volume holds another cluster's data.
+	Stranger bool
+	Sidecar  bool // sidecars record what they see
 	// Majority is policy AllowMajority.
 	Majority bool
 	Sizes    []uint8 // to which it may be scaled
@@ -37,6 +40,8 @@ type Result struct {
 type Limits struct {
 	States  int
 	Elapsed time.Duration
+	// Deep goes after long stories first, three times of four.
+	Deep bool
 }
 
 type explorer struct {
@@ -52,10 +57,11 @@ type explorer struct {
 	memory  map[question]outcome
 
 	next   []world
-	from   uint64
+	from   uint64 // the state that is expanded
+	depth  uint16
 	result Result
 	// out, when it is set, takes the successors instead of the exploration.
-	out func(w world, label string, member int)
+	out func(w world, label string, member int, violation string)
 }
 
 // origin is how a state was reached first.
@@ -63,32 +69,42 @@ type origin struct {
 	from   uint64
 	label  string
 	member int8
+	depth  uint16
 }
 
-// Explore visits all states of a scenario, breadth first.
+// Explore visits the states of a scenario: breadth first, so that a violation
+// comes with the shortest way to it; or, with limits that ask for it, from both
+// ends of what is to be visited, so that a search which is cut short has seen long
+// stories as well.
 func Explore(scenario Scenario, rules Rules, limits Limits) Result {
 	began := time.Now()
 	x := &explorer{numbers: newNumbers(), scenario: scenario, rules: rules, seed: maphash.MakeSeed(),
 		objects: make([]object, 1), index: map[object]uint32{}, seen: map[uint64]origin{}, live: map[uint64]bool{}, memory: map[question]outcome{}}
 	x.result.Scenario = scenario.Name
 	x.start()
-	for len(x.next) > 0 {
-		level := x.next
-		x.next = nil
-		for _, w := range level {
-			x.from = x.hash(w)
-			x.expand(w)
-			if x.result.Violation == "" {
-				x.settle(w)
-			}
-			if x.result.Violation != "" || limits.States > 0 && len(x.seen) >= limits.States || limits.Elapsed > 0 && time.Since(began) > limits.Elapsed {
-				x.result.States, x.result.Elapsed = len(x.seen), time.Since(began)
-				return x.result
-			}
+	first, turns := 0, 0
+	for first < len(x.next) && x.result.Violation == "" {
+		if limits.States > 0 && len(x.seen) >= limits.States || limits.Elapsed > 0 && time.Since(began) > limits.Elapsed {
+			break
 		}
-		x.result.Depth++
+		var w world
+		if turns++; limits.Deep && turns%4 != 0 {
+			w = x.next[len(x.next)-1]
+			x.next = x.next[:len(x.next)-1]
+		} else {
+			w = x.next[first]
+			first++
+		}
+		if first > 1<<16 {
+			x.next, first = slices.Clone(x.next[first:]), 0
+		}
+		x.from = x.hash(w)
+		x.depth = x.seen[x.from].depth + 1
+		if x.expand(w); x.result.Violation == "" {
+			x.settle(w)
+		}
 	}
-	x.result.Complete = true
+	x.result.Complete = first == len(x.next) && x.result.Violation == "" && x.result.Cut == 0
 	x.result.States, x.result.Elapsed = len(x.seen), time.Since(began)
 	return x.result
 }
@@ -106,6 +122,13 @@ func (x *explorer) start() {
 	}
 	if !x.scenario.Install {
 		x.runs(&w, &o)
+	}
+	if x.scenario.Stranger {
+		for i := range w.volumes {
+			w.volumes[i].die()
+		}
+		w.primary, w.broken = 0, true
+		w.volumes[1].data = content{uuid: 2, n: 1, tx: [maxWrites]uint8{maxWrites}}
 	}
 	w.object = x.intern(o)
 	x.visit(x.canonical(w), 0, "", -1)
@@ -156,7 +179,8 @@ func (x *explorer) visit(w world, from uint64, label string, member int) {
 	if _, found := x.seen[h]; found {
 		return
 	}
-	x.seen[h] = origin{from, label, int8(member)}
+	x.seen[h] = origin{from, label, int8(member), x.depth}
+	x.result.Depth = max(x.result.Depth, int(x.depth))
 	x.next = append(x.next, w)
 }
 
@@ -172,7 +196,7 @@ func (x *explorer) emit(s *step, label string, member int) {
 	s.w.object = x.intern(s.o)
 	w := x.canonical(s.w)
 	if x.out != nil {
-		x.out(w, label, member)
+		x.out(w, label, member, s.violation)
 		return
 	}
 	x.result.Steps++

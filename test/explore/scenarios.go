@@ -20,6 +20,18 @@ func Scenarios() []Scenario {
 		{Name: "scaled from two to three and back", Members: 2, Sidecar: true, Sizes: []uint8{2, 3}, Budget: budget{Writes: 1, Kills: 1, Outages: 1, Scales: 2}},
 		{Name: "scaled down", Members: 3, Sidecar: true, Sizes: []uint8{2, 3}, Budget: budget{Writes: 1, Kills: 1, Outages: 1, Scales: 2}},
 		{Name: "two members", Members: 2, Sidecar: true, Budget: budget{Writes: 2, Kills: 3, Stops: 2, Isolations: 1, Outages: 2}},
+		{Name: "a stranger's data", Members: 3, Stranger: true, Budget: budget{Kills: 2, Overrides: 1}},
 		{Name: "four members", Members: 4, Budget: budget{Writes: 1, Kills: 1, Outages: 1}},
 	}
+}
+
+// More lets every kind of fault that a scenario has happen more often.
+func (s Scenario) More(more uint8) Scenario {
+	b := &s.Budget
+	for _, fault := range []*uint8{&b.Kills, &b.Stops, &b.Outages, &b.Isolations, &b.Snapshots, &b.Restores, &b.Losses, &b.Overrides, &b.Scales, &b.Errors} {
+		if *fault > 0 {
+			*fault += more
+		}
+	}
+	return s
 }

@@ -10,12 +10,14 @@ func (x *explorer) settle(w world) {
 	}
 	w.left = budget{}
 	trace, reached := x.follow(w)
-	if size := x.largest(); !reached && w.size != size { // members that were scaled away with data come back
+	if size := x.largest(); !reached && x.result.Violation == "" && w.size != size { // members that were scaled away with data come back
 		w.size = size
 		trace, reached = x.follow(w)
 	}
-	if !reached {
+	if !reached && x.result.Violation == "" {
 		x.result.Violation = "no decision is reached although all members come back"
+	}
+	if !reached {
 		x.result.Trace = append(append(x.trace(x.from), "all members come back"), trace...)
 	}
 }
@@ -38,6 +40,9 @@ func (x *explorer) follow(w world) (trace []string, reached bool) {
 		}
 		w = next
 		trace = append(trace[max(0, len(trace)-60):], label)
+		if x.result.Violation != "" {
+			return trace, false
+		}
 	}
 	return append(trace, x.describe(x.objects[w.object])...), false
 }
@@ -72,9 +77,10 @@ func (x *explorer) progress(w world) (world, string) {
 	}
 	var next world
 	found := ""
-	x.out = func(to world, label string, member int) {
+	x.out = func(to world, label string, member int, violation string) {
 		if found == "" && to != w && label != "witness" {
 			next, found = to, say(label, member)
+			x.result.Violation = violation
 		}
 	}
 	defer func() { x.out = nil }()
