@@ -4,12 +4,19 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/berth-dev/berth/pkg/datadir"
+	"github.com/berth-dev/berth/pkg/innodb/position"
+	"github.com/berth-dev/berth/pkg/rebuild"
+	"github.com/berth-dev/berth/pkg/sidecar"
+	"github.com/berth-dev/berth/pkg/wsrep"
 )
 
 // write inserts rows until the context ends, and answers how many were acknowledged.
@@ -220,4 +227,198 @@ func TestKilledInTransfer(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRedoLogCut: a byte that flips near the end of the redo log ends it there.
+// The server recovers less and says nothing; the volume remembers better.
+func TestRedoLogCut(t *testing.T) {
+	s := newYard(t).ship("cut", 1)
+	db := s.launch()
+	s.table(db, 100)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	write(ctx, db)
+	at := datadir.Position{UUID: historyUUID, Seqno: committed(t, db)}
+	if err := datadir.WriteCommitted(s.volume.Committed(), at); err != nil { // as the sidecar does
+		t.Fatal(err)
+	}
+	s.kill()
+	s.lineage(datadir.Lineage{})
+	before, err := position.Read(t.Context(), position.Dirs{Data: s.volume.Data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(filepath.Join(s.volume.Data, "ib_logfile0"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	// The log of 10.8 and later begins at 12 KiB, with the LSN of the first byte
+	// there; two fifths of what was written since the checkpoint are cut.
+	offset := 0x3000 + (int64(before.Checkpoint)+int64(before.End-before.Checkpoint)*3/5-0x3000)%(16<<20-0x3000)
+	var b [1]byte
+	if _, err := log.ReadAt(b[:], offset); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 0x55
+	if _, err := log.WriteAt(b[:], offset); err != nil {
+		t.Fatal(err)
+	}
+	a := s.assess()
+	evidence, err := datadir.Look(s.volume)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if evidence.Committed == nil || *evidence.Committed != at {
+		t.Errorf("the volume remembers %v, expected %s", evidence.Committed, at)
+	}
+	if a.Class != datadir.Corrupt && a.Position.Seqno >= at.Seqno {
+		t.Errorf("%s at %s: the test no longer cuts the log", a.Class, a.Position)
+	}
+	report := rebuild.Report{Ordinal: 0, PodUID: "u", Start: "s", State: rebuild.Waiting, Class: a.Class, Position: a.Position,
+		Evidence: rebuild.Evidence{Committed: evidence.Committed, Lineage: evidence.Lineage}}
+	c := rebuild.Cluster{Replicas: 1, Members: []rebuild.Report{report}}
+	if v := rebuild.Decide(c); v.Action != rebuild.Refuse {
+		t.Errorf("%s %s from %s at %s, and %s was committed", v.Action, v.Reason, a.Class, a.Position, at)
+	}
+}
+
+// TestKilledInIncrementalTransfer: the scripts leave the same marks as for a full
+// copy. Which of the two it was cannot be proven, so that the member takes a full
+// copy, and never leads.
+func TestKilledInIncrementalTransfer(t *testing.T) {
+	y := newYard(t)
+	donor := y.ship("donor", 1)
+	db := donor.launch()
+	donor.table(db, 1000)
+	joiner := y.ship("joiner", 2)
+	joiner.lineage(datadir.Lineage{FullTransfer: true})
+	joiner.join(donor)
+	joiner.db()
+	joiner.kill()
+	joiner.lineage(datadir.Lineage{})
+	before := joiner.expect(datadir.Crashed, datadir.FromRecovery, 1, 100)
+	for range 200 {
+		donor.exec(db, "INSERT INTO d.t (pad) VALUES ('later')")
+	}
+	if err := datadir.WriteGrastate(joiner.volume.Data, before.Position, false); err != nil {
+		t.Fatal(err)
+	}
+	joiner.join(donor, "--wsrep-start-position="+before.Position.String())
+	y.eventually("a transfer begins", func() bool { return joiner.exists("sst_in_progress") || joiner.exists("wsrep_sst.pid") })
+	time.Sleep(200 * time.Millisecond)
+	joiner.kill()
+	marked := joiner.exists("sst_in_progress") || joiner.exists("rsync_sst.pid")
+	if a := joiner.assess(); marked && a.Class != datadir.SSTVictim || !marked && a.Class != datadir.Crashed {
+		t.Errorf("%s at %s, and marks of a transfer: %v", a.Class, a.Position, marked)
+	}
+}
+
+// TestKilledInFullTransferOverData: a member with a position of its own falls
+// back to a full copy, and is killed while that overwrites its data.
+func TestKilledInFullTransferOverData(t *testing.T) {
+	y := newYard(t)
+	donor := y.ship("donor", 1)
+	db := donor.launch()
+	donor.table(db, 30000)
+	joiner := y.ship("joiner", 2)
+	joiner.lineage(datadir.Lineage{FullTransfer: true})
+	joiner.join(donor)
+	joiner.db()
+	joiner.kill()
+	before := joiner.expect(datadir.Crashed, datadir.FromRecovery, 1, 100)
+	y.eventually("the donor goes on alone", func() bool {
+		_, err := db.Exec("INSERT INTO d.t (pad) SELECT pad FROM d.t")
+		return err == nil
+	})
+	at := committed(t, db)
+	donor.stop()
+	if err := os.Remove(filepath.Join(donor.volume.Data, "galera.cache")); err != nil { // nothing to send but all
+		t.Fatal(err)
+	}
+	donor.start("--wsrep-new-cluster", "--wsrep-cluster-address=gcomm://")
+	db = donor.db()
+	donor.exec(db, "INSERT INTO d.t (pad) VALUES ('newest')")
+	if committed(t, db) <= at {
+		t.Fatal("the donor lost its history")
+	}
+	if err := datadir.WriteGrastate(joiner.volume.Data, before.Position, false); err != nil {
+		t.Fatal(err)
+	}
+	joiner.lineage(datadir.Lineage{})
+	table := filepath.Join(joiner.volume.Data, "d/t.ibd")
+	old, err := os.Stat(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	joiner.join(donor, "--wsrep-start-position="+before.Position.String())
+	y.eventually("the copy reaches the table", func() bool {
+		now, err := os.Stat(table)
+		return err == nil && now.Size() != old.Size()
+	})
+	joiner.kill()
+	joiner.expect(datadir.SSTVictim, datadir.FromNowhere, -1, -1)
+}
+
+// TestSidecar asks a real server through a real sidecar.
+func TestSidecar(t *testing.T) {
+	y := newYard(t)
+	s := y.ship("beside", 1)
+	db := s.launch()
+	s.lineage(datadir.Lineage{})
+	server, err := wsrep.Local(filepath.Join(s.volume.Root, "s"), "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	beside := &sidecar.Sidecar{Server: server, Volume: s.volume, Flush: func() error { return nil },
+		FlushInterval: time.Second, RecordInterval: 100 * time.Millisecond, ObjectInterval: time.Second}
+	listen := s.address() + ":9104"
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- beside.Run(ctx, listen) }()
+	defer func() { cancel(); <-ended }()
+	get := func(path string) (int, string) {
+		response, err := http.Get("http://" + listen + path)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer response.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		return response.StatusCode, string(body)
+	}
+	ready := func(what string, want int, reason string) {
+		t.Helper()
+		var code int
+		var body string
+		y.eventually(what, func() bool { code, body = get("/readyz"); return code == want })
+		if !strings.Contains(body, reason) {
+			t.Errorf("%s: %d %s", what, code, body)
+		}
+	}
+	ready("synced", http.StatusOK, "ok")
+	s.table(db, 100)
+	at := committed(t, db)
+	y.eventually("the position is on the volume", func() bool {
+		p, err := datadir.ReadCommitted(s.volume.Committed())
+		return err == nil && p != nil && p.Seqno == at
+	})
+	if now := committed(t, db); now != at {
+		t.Errorf("flushing the log was replicated: %d became %d", at, now)
+	}
+	s.exec(db, "SET GLOBAL wsrep_desync=ON")
+	ready("desynced", http.StatusServiceUnavailable, "Donor or Desynced")
+	s.exec(db, "SET GLOBAL wsrep_desync=OFF")
+	ready("synced again", http.StatusOK, "ok")
+	s.exec(db, "SET GLOBAL wsrep_reject_queries=ALL")
+	ready("rejecting", http.StatusServiceUnavailable, "reject queries")
+	if code, _ := get("/livez"); code != http.StatusOK {
+		t.Errorf("/livez is %d for a server that rejects queries", code)
+	}
+	s.kill()
+	ready("killed", http.StatusServiceUnavailable, "")
+	y.eventually("the metrics say so", func() bool {
+		_, body := get("/metrics")
+		return strings.Contains(body, fmt.Sprintf("berth_member_recorded_seqno %d\n", at)) && strings.Contains(body, "berth_member_ready 0\n")
+	})
 }
