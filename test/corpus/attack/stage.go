@@ -58,7 +58,7 @@ func NewStage(ctx context.Context, maker *corpus.Maker, seed uint64) (*Stage, er
 		return nil, err
 	}
 	s.states[damage.Stopped] = stopped
-	s.material = damage.Material{Older: older.Data(), Newer: newer.Data(), Recovered: map[damage.State]string{}}
+	s.material = damage.Material{Older: older.Data(), Newer: newer.Data(), Recovered: map[damage.State]string{}, End: map[damage.State]uint64{}}
 	if err := errors.Join(s.kill(ctx, stopped, small, seed), s.kill(ctx, stopped, large, seed), s.interrupt(ctx, stopped), s.transfer(ctx, stopped)); err != nil {
 		return nil, err
 	}
@@ -102,16 +102,16 @@ func (s *Stage) further(ctx context.Context, from corpus.Directory, name string,
 type death struct {
 	state    damage.State
 	shape    string
-	after    time.Duration
+	steps    int64 // of the load
 	settings []string
 }
 
 var (
 	// A small pool writes pages back all the time, and with them the doublewrite
 	// buffer.
-	small = death{damage.Killed, "smallpool", 1500 * time.Millisecond, []string{"innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1"}}
+	small = death{damage.Killed, "smallpool", 60, []string{"innodb_buffer_pool_size=6M", "innodb_flush_log_at_trx_commit=1"}}
 	// A large one with a large log has no reason to write any.
-	large = death{damage.Unflushed, "oltp", 500 * time.Millisecond, []string{"innodb_buffer_pool_size=128M", "innodb_log_file_size=64M", "innodb_flush_log_at_trx_commit=1"}}
+	large = death{damage.Unflushed, "oltp", 300, []string{"innodb_buffer_pool_size=128M", "innodb_log_file_size=64M", "innodb_flush_log_at_trx_commit=1"}}
 )
 
 // kill makes a killed directory, again if it has no place for one of the kinds
@@ -142,8 +142,9 @@ func (s *Stage) killOnce(ctx context.Context, from corpus.Directory, how death, 
 		return err
 	}
 	load := server.Load(ctx, shape, stageRows, seed)
-	<-load.Begun()
-	time.Sleep(how.after)
+	for deadline := time.Now().Add(time.Minute); load.Done.Load() < how.steps && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
 	server.Kill()
 	if err := load.Wait(); err != nil {
 		return err
@@ -176,7 +177,7 @@ func (s *Stage) locate(ctx context.Context, state damage.State) error {
 	if err == nil && (r.Exit != 0 || !r.Found) {
 		err = fmt.Errorf("recover %s: the server ended with %d", d.Root, r.Exit)
 	}
-	s.positions[state] = r.Position
+	s.positions[state], s.material.End[state] = r.Position, r.End
 	return err
 }
 

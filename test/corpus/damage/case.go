@@ -44,6 +44,8 @@ type Material struct {
 	Newer string
 	// Recovered are the killed directories after the server's recovery.
 	Recovered map[State]string
+	// End is the LSN at which their logs end.
+	End map[State]uint64
 }
 
 // Do damages the data directory dir at places that the seed chooses.

@@ -49,10 +49,10 @@ func redoLog() []Case {
 func killed() []Case {
 	return []Case{
 		{"C1", "bit flip in the redo tail, before pages that were written back", Killed, []innodb.Code{innodb.PageLSN}, innodb.Fatal, func(s *scene, m Material) error {
-			return s.flipTail(m.Recovered[Killed])
+			return s.flipTail(m.End[Killed], true)
 		}},
 		{"C1b", "bit flip in the redo tail, no page written back", Unflushed, []innodb.Code{innodb.RedoCut}, innodb.NotVerified, func(s *scene, m Material) error {
-			return s.flipTail(m.Recovered[Unflushed])
+			return s.flipTail(m.End[Unflushed], false)
 		}},
 		{"C2", "bit flip between checkpoint and what confirms it", Killed, []innodb.Code{innodb.RedoLog}, innodb.Fatal, func(s *scene, _ Material) error {
 			return s.edit(redo, func(b []byte) error {
@@ -83,20 +83,43 @@ func killed() []Case {
 	}
 }
 
-// flipTail turns over a bit in the first quarter of what recovery would apply.
-func (s *scene) flipTail(recovered string) error {
-	last, err := lastLSN(recovered)
+// flipTail turns over a bit of what recovery would apply, in a log that ends at
+// last: before the last change of a page that was written back, or else behind it.
+func (s *scene) flipTail(last uint64, writtenBack bool) error {
+	newest, err := s.newest()
 	if err != nil {
 		return err
 	}
 	return s.edit(redo, func(b []byte) error {
 		_, end := checkpoint(b)
-		if last < end+16<<10 {
-			return fmt.Errorf("the log ends at %d, too near to its checkpoint's end %d", last, end)
+		from, to := end+1024, min(newest, last)
+		if !writtenBack {
+			from, to = max(newest, end)+1024, last-min(last, 16<<10)
 		}
-		b[logOffset(b, end+1024+s.rand.Uint64N((last-end)/4))] ^= 1 << s.rand.IntN(8)
+		if from >= to {
+			return fmt.Errorf("no place for a break: checkpoint confirmed at %d, newest page %d, end of the log %d", end, newest, last)
+		}
+		b[logOffset(b, from+s.rand.Uint64N(to-from))] ^= 1 << s.rand.IntN(8)
 		return nil
 	})
+}
+
+// newest is the highest LSN of a page of the system tablespace, of undo and of
+// the tables.
+func (s *scene) newest() (uint64, error) {
+	highest := uint64(0)
+	for _, name := range append([]string{"ibdata1", "undo001", "undo002"}, written...) {
+		b, err := s.read(name)
+		if err != nil {
+			return 0, err
+		}
+		for no := range len(b) / pageSize {
+			if p := at(b, no); isSum(p) {
+				highest = max(highest, lsn(p))
+			}
+		}
+	}
+	return highest, nil
 }
 
 // flipLeaf turns over a bit of a leaf page that recovery changes, or else of one
@@ -165,22 +188,4 @@ func (s *scene) tear() error {
 		}
 	}
 	return errors.New("no page at home has a copy that recovery accepts")
-}
-
-// lastLSN is the highest LSN of a page of the system tablespace and the tables
-// after recovery; the log had all that it says at least up to there.
-func lastLSN(dir string) (uint64, error) {
-	highest := uint64(0)
-	for _, name := range append([]string{"ibdata1"}, written...) {
-		b, err := os.ReadFile(dir + "/" + name)
-		if err != nil {
-			return 0, err
-		}
-		for no := range len(b) / pageSize {
-			if p := at(b, no); isSum(p) {
-				highest = max(highest, lsn(p))
-			}
-		}
-	}
-	return highest, nil
 }
