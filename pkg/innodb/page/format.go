@@ -66,7 +66,7 @@ func ParseFlags(flags uint32) (Format, error) {
 	}
 	f.Size = f.Logical
 	if zip := flags >> 1 & 0xf; zip != 0 {
-		if zip > 5 || flags&1 == 0 {
+		if zip > 5 || flags&1 == 0 || 512<<zip > f.Logical {
 			return f, unknown
 		}
 		f.Zip = true
