@@ -51,9 +51,6 @@ const (
 	leafFields  = 10
 )
 
-// maxPages bounds a walk: a dictionary of a million tables.
-const maxPages = 1 << 17
-
 // Read walks the tables in the order of their names. read gives a whole page of
 // the system tablespace by its number; its errors are passed on.
 func Read(read func(no uint32) ([]byte, error)) ([]Table, error) {
@@ -62,7 +59,7 @@ func Read(read func(no uint32) ([]byte, error)) ([]Table, error) {
 		return nil, err
 	}
 	no := binary.BigEndian.Uint32(header[rootOfTables:])
-	w := walk{read: read}
+	w := walk{read: read, seen: map[uint32]bool{}}
 	p, err := w.leftmost(no)
 	for err == nil {
 		if err = w.leaf(p); err != nil {
@@ -79,15 +76,16 @@ func Read(read func(no uint32) ([]byte, error)) ([]Table, error) {
 
 type walk struct {
 	read   func(no uint32) ([]byte, error)
-	pages  int
+	seen   map[uint32]bool
 	tables []Table
 }
 
 // page reads one page of the index on a level; -1 takes any.
 func (w *walk) page(no uint32, onLevel int) ([]byte, error) {
-	if w.pages++; w.pages > maxPages {
-		return nil, fmt.Errorf("%w: more than %d pages", ErrDamaged, maxPages)
+	if w.seen[no] { // or a ring of pages would never end
+		return nil, fmt.Errorf("%w: page %d comes twice", ErrDamaged, no)
 	}
+	w.seen[no] = true
 	p, err := w.read(no)
 	if err != nil {
 		return nil, err
