@@ -100,6 +100,13 @@ bench-position: deps ## the position after kill -9, natively and by mariadbd --w
 	go build -o $(BIN)/bench-position ./test/bench/recovery/cmd/bench-position
 	$(BIN)/bench-position
 
+.PHONY: bench-validate
+bench-validate: deps ## galera-init validate beside innochecksum, dd and the server's own recovery, warm and cold (needs root)
+	@mkdir -p $(BIN)
+	go build -ldflags '-s -w $(VERSION_FLAGS)' -o $(BIN)/ ./cmd/galera-init
+	go build -o $(BIN)/bench-validate ./test/bench/validate
+	$(BIN)/bench-validate
+
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...

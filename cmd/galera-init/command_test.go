@@ -26,7 +26,7 @@ func TestMistakesInTheCommandLine(t *testing.T) {
 		{"no cluster", []string{"status"}, "name of one cluster"},
 		{"no directory", []string{"install"}, "one directory"},
 		{"nothing to validate", []string{"validate"}, "one data directory"},
-		{"level", []string{"validate", "--level=full", "."}, "quick, sample or checksum"},
+		{"level", []string{"validate", "--level=full", "."}, "quick, sample, checksum or deep"},
 		{"rate", []string{"validate", "--rate=fast", "."}, "bytes a second"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

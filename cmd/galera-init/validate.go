@@ -20,22 +20,22 @@ import (
 // Validate checks a data directory for people.
 type Validate struct {
 	Level, Rate, Output string
-	UndoDir             string
+	UndoDir, Scratch    string
 	SystemFiles         []string
 	Workers             int
 	Seed                uint64
 
-	dir  string
-	rate int64
+	dir     string
+	command []string // the server's, for level deep
+	rate    int64
 }
 
 func newValidateCommand() *cobra.Command {
 	var v Validate
 	cmd := &cobra.Command{
-		Use:   "validate DIR",
+		Use:   "validate DIR [-- SERVER ARGUMENTS...]",
 		Short: "Check a data directory: every page, the log, the dictionary, the position",
-		Long: `validate says whether a data directory is what its server wrote. It starts no server, writes
-nothing and takes no lock, so that it can look at a directory in use; it then says so and does
+		Long: `validate says whether a data directory is what its server wrote. It writes nothing there and takes no lock, so that it can look at a directory in use; it then says so and does
 not judge what the server may be writing.
 
 Levels, each with all that the one before does:
@@ -44,6 +44,10 @@ Levels, each with all that the one before does:
             and about a second for 400 MB of redo
   sample    all system pages, and a part of the others: seconds, for large volumes
   checksum  every page: as fast as the disk reads (the default)
+  deep      a server checks its tables (CHECK TABLE), one connection a core: some minutes for 100 GB. It
+            runs on a copy, without network and cluster; the copy takes no room on XFS, which shares
+            blocks, and else as much as DIR. The server's command may follow after --; it is needed
+            where tables are encrypted, or the system tablespace has several files
 
 Verdicts, from the best to the worst:
 
@@ -56,15 +60,20 @@ Verdicts, from the best to the worst:
 Exit codes: 0 sound, 1 damaged, 2 could not tell, 64 wrong usage.`,
 		Example: `  galera-init validate /var/lib/mysql
   galera-init validate --level quick --output json /var/lib/mysql
-  galera-init validate --rate 50M /var/lib/mysql   # beside a server on the same disk`,
+  galera-init validate --rate 50M /var/lib/mysql   # beside a server on the same disk
+  galera-init validate --level deep /var/lib/mysql -- mariadbd --defaults-file=/etc/mysql/my.cnf`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usageError{fmt.Errorf("validate takes one data directory, not %d; see `%s --help`", len(args), cmd.CommandPath())}
+			dirs := len(args)
+			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+				dirs = dash
+			}
+			if dirs != 1 {
+				return usageError{fmt.Errorf("validate takes one data directory, not %d; see `%s --help`", dirs, cmd.CommandPath())}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v.dir = args[0]
+			v.dir, v.command = args[0], args[1:]
 			if err := v.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -77,10 +86,11 @@ Exit codes: 0 sound, 1 damaged, 2 could not tell, 64 wrong usage.`,
 
 // Flags declares the flags.
 func (v *Validate) Flags(fs *pflag.FlagSet) {
-	fs.StringVar(&v.Level, "level", string(innodb.Checksum), "how much to read: quick, sample or checksum")
+	fs.StringVar(&v.Level, "level", string(innodb.Checksum), "how much to look at: quick, sample, checksum or deep")
 	fs.StringVar(&v.Rate, "rate", "", "read at most so many bytes a second, as 100M or 1Gi; empty is no limit")
 	fs.StringVarP(&v.Output, "output", "o", "table", "table, or json for programs")
 	fs.StringVar(&v.UndoDir, "undo-directory", "", "innodb_undo_directory, when it is not DIR")
+	fs.StringVar(&v.Scratch, "scratch", "", "where level deep makes its copy; empty is beside DIR, where file systems can share blocks")
 	fs.StringSliceVar(&v.SystemFiles, "system-files", nil, "names of innodb_data_file_path in their order (default ibdata1, ibdata2 and so on)")
 	fs.IntVar(&v.Workers, "workers", 0, "how many readers; 0 is one a core")
 	fs.Uint64Var(&v.Seed, "seed", 0, "which pages level sample reads")
@@ -91,8 +101,12 @@ func (v *Validate) Validate() error {
 	var problems []error
 	switch innodb.Level(v.Level) {
 	case innodb.Quick, innodb.Sample, innodb.Checksum:
+		if len(v.command) > 0 {
+			problems = append(problems, errors.New("a server's command is for --level deep only"))
+		}
+	case innodb.Deep:
 	default:
-		problems = append(problems, fmt.Errorf("--level %q: expected quick, sample or checksum", v.Level))
+		problems = append(problems, fmt.Errorf("--level %q: expected quick, sample, checksum or deep", v.Level))
 	}
 	if v.Output != "table" && v.Output != "json" {
 		problems = append(problems, fmt.Errorf("--output %q: expected table or json", v.Output))
@@ -119,7 +133,7 @@ var (
 func (v *Validate) Run(ctx context.Context, out, progress io.Writer) error {
 	report, err := innodb.Verify(ctx, v.dir, innodb.Options{
 		Level: innodb.Level(v.Level), Rate: v.rate, Workers: v.Workers, Seed: v.Seed,
-		UndoDir: v.UndoDir, SystemFiles: v.SystemFiles, Progress: progressOn(progress),
+		UndoDir: v.UndoDir, SystemFiles: v.SystemFiles, Progress: progressOn(progress, "verify"),
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUndecided, err)
@@ -130,6 +144,11 @@ func (v *Validate) Run(ctx context.Context, out, progress io.Writer) error {
 		return fmt.Errorf("%w: %w", errUndecided, err)
 	}
 	report.Add(evidence.Findings(report)...)
+	if report.Level == innodb.Deep {
+		if err := v.deep(ctx, &report, progress); err != nil {
+			return fmt.Errorf("%w: %w", errUndecided, err)
+		}
+	}
 	if v.Output == "json" {
 		encoder := json.NewEncoder(out)
 		encoder.SetIndent("", "  ")

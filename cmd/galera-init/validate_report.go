@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/sys/unix"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -31,7 +32,7 @@ func printReport(out io.Writer, r innodb.Report) {
 		findings.SetStyle(table.StyleLight)
 		findings.AppendHeader(table.Row{"Verdict", "Where", "Expected", "Found", "What to do"})
 		findings.SetColumnConfigs([]table.ColumnConfig{
-			{Number: 2, WidthMax: 40}, {Number: 3, WidthMax: 32}, {Number: 4, WidthMax: 32}, {Number: 5, WidthMax: 40}})
+			column(2, 40), column(3, 32), column(4, 32), column(5, 40)})
 		for i, f := range r.Findings {
 			if i == shownFindings {
 				break
@@ -48,8 +49,13 @@ func printReport(out io.Writer, r innodb.Report) {
 	fmt.Fprintf(out, "Verdict: %s\n", r.Verdict)
 }
 
+// column is one that breaks its lines between words.
+func column(number, width int) table.ColumnConfig {
+	return table.ColumnConfig{Number: number, WidthMax: width, WidthMaxEnforcer: text.WrapSoft}
+}
+
 // progressOn is a progress bar when out is a terminal, else nil.
-func progressOn(out io.Writer) func(done, total int64) {
+func progressOn(out io.Writer, what string) func(done, total int64) {
 	file, isFile := out.(*os.File)
 	if !isFile {
 		return nil
@@ -57,15 +63,15 @@ func progressOn(out io.Writer) func(done, total int64) {
 	if _, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS); err != nil {
 		return nil
 	}
-	return progressBar(out)
+	return progressBar(out, what)
 }
 
 // progressBar shows bytes, rate and time left.
-func progressBar(out io.Writer) func(done, total int64) {
+func progressBar(out io.Writer, what string) func(done, total int64) {
 	var bar *progressbar.ProgressBar
 	return func(done, total int64) {
 		if bar == nil {
-			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription("verify"),
+			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what),
 				progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionShowTotalBytes(true),
 				progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 		}

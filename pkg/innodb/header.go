@@ -48,6 +48,7 @@ func (v *verification) checkHeader(f *datafile) {
 		return
 	}
 	f.usable = true
+	v.report.Plugins = v.report.Plugins || f.space.Encrypted || f.space.Compressed
 	f.space.MySQL = f.space.MySQL || v.layout.mysql8
 	size := int64(f.space.Size)
 	if f.size%size != 0 {
@@ -98,6 +99,7 @@ func (v *verification) checkSystem() {
 		return
 	}
 	v.layout.system = system
+	v.report.PageSize = first.space.Size
 	var pages int64
 	for _, f := range system {
 		f.space, f.usable = first.space, true

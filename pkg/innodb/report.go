@@ -150,6 +150,11 @@ type Report struct {
 	// Recovered says that the server had stopped in order or had recovered: redo has
 	// nothing to apply. Zero pages and the dictionary are only judged then.
 	Recovered bool `json:"recovered"`
+	// PageSize is innodb_page_size; 0 when there is no readable system tablespace.
+	PageSize int `json:"pageSize,omitempty"`
+	// Plugins says that tables are encrypted or page_compressed, so that a server
+	// needs its plugins and their configuration to read them.
+	Plugins bool `json:"plugins,omitempty"`
 	// Position in the history of the Galera cluster; nil when a server runs or the
 	// log could not be read.
 	Position *position.Position `json:"position,omitempty"`
