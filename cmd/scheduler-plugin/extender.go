@@ -57,16 +57,19 @@ kube-scheduler's own configuration (manifests/extender/kube-scheduler.yaml):
 
 Only pods with a container that asks for berth.dev/home: "1" are sent here.
 The plugin is faster, sees all nodes, and wakes a pod for what it waits for: where
-you can, run it and not the extender (docs/limitations.md, Extender).`,
+you can, run it and not the extender (docs/limitations.md, Extender).
+
+Exit code: 0 told to stop, 1 it cannot serve, 2 wrong use.`,
 		Example: `  scheduler-plugin extender --tls-cert-file tls.crt --tls-private-key-file tls.key --client-ca-file ca.crt
   curl --cacert ca.crt https://127.0.0.1:10360/readyz`,
-		Args:         cobra.NoArgs,
-		SilenceUsage: true,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
 		// The parent's sets up kube-scheduler's feature gates.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.Validate(); err != nil {
-				return err
+				return usageError{err}
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
@@ -77,6 +80,7 @@ you can, run it and not the extender (docs/limitations.md, Extender).`,
 	var klogFlags flag.FlagSet
 	klog.InitFlags(&klogFlags)
 	cmd.Flags().AddGoFlag(klogFlags.Lookup("v"))
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	// kube-scheduler's help would list kube-scheduler's flags.
 	plain := &cobra.Command{}
 	cmd.SetHelpFunc(plain.HelpFunc())

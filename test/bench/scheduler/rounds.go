@@ -30,11 +30,14 @@ type result struct {
 func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 	results := make([]result, len(lanes))
 	for i, l := range lanes {
-		warm, err := l.warm(k, min(3, p.most))
+		if err := l.warm(k, 1); err != nil { // the first cycle takes in all nodes
+			return nil, err
+		}
+		usual, err := l.run(k, min(3, p.most))
 		if err != nil {
 			return nil, err
 		}
-		results[i] = result{lane: l, pods: min(p.most, max(3, int(p.length/max(warm.wall, 1))))}
+		results[i] = result{lane: l, pods: min(p.most, max(3, int(p.length/max(usual.cpu, 1))))}
 	}
 	if !k.ours {
 		// What is to be equal must also have equal rounds.
