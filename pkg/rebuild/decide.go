@@ -76,7 +76,7 @@ func decide(c Cluster, override Override, overridden bool) Verdict {
 		return Verdict{Action: Join, Reason: because(PeersRunning, "a server answers on the group port of %s: join it", names(c, c.Answering))}
 	}
 	if len(c.Outside) > 0 {
-		return wait(because(NoPrimary, "the server of %s runs in no Primary component: it takes no member in, and nobody bootstraps while it runs", names(c, c.Outside)).
+		return wait(because(NoPrimary, "the server of %s runs and is in no Primary component, or not yet: it takes no member in, and nobody bootstraps while it runs", names(c, c.Outside)).
 			unblockedBy("a Primary component that it finds again; else its sidecar stops it, and it reports with the others"))
 	}
 	if overridden {

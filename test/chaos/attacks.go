@@ -75,7 +75,7 @@ func (a *attack) granted(ctx context.Context) error {
 	if err := a.all(ctx); err != nil {
 		return err
 	}
-	chosen := a.await(ctx, recovered, a.cluster.Members, from, "Grant consumed")
+	chosen := a.await(ctx, a.Limit, a.cluster.Members, from, "Grant consumed")
 	if chosen == nil {
 		return nil // the wait for Synced members says what is wrong
 	}
@@ -106,7 +106,7 @@ func (a *attack) transfer(ctx context.Context) error {
 	if err := joiner.NewPod(); err != nil {
 		return err
 	}
-	if a.await(ctx, recovered, members[:1], from, "WSREP: Running: 'wsrep_sst_") == nil {
+	if a.await(ctx, a.Limit, members[:1], from, "WSREP: Running: 'wsrep_sst_") == nil {
 		return nil
 	}
 	a.did("%s receives a full transfer", joiner.Name())

@@ -24,6 +24,8 @@ type Options struct {
 	Lanes   int // clusters that are attacked at the same time
 	// Fresh is how many rounds a cluster lives before a new one takes its place.
 	Fresh int
+	// Limit is how long a cluster may take to recover before that is a fault.
+	Limit time.Duration
 	// Logs is where what members said in a round with faults is kept.
 	Logs     string
 	Progress *drill.Progress
@@ -34,8 +36,7 @@ const (
 	// warmUp is how many commits the clients have before each disaster, and again
 	// after it.
 	warmUp      = 30
-	installed   = 90 * time.Second
-	recovered   = 2 * time.Minute
+	installed   = 3 * time.Minute
 	acknowledge = time.Minute
 )
 

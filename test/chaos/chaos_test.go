@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/test/drill"
 	"github.com/berth-dev/berth/test/loopback"
@@ -53,7 +54,7 @@ func TestMutantsAreCaught(t *testing.T) {
 			// nothing about that mutant: three seeds find one.
 			for try := range 3 {
 				rounds, err := Run(t.Context(), Options{
-					Scratch: scratch, Program: program, Seed: kind + try*len(Attacks()), Rounds: 1, Lanes: 1, Fresh: 1,
+					Scratch: scratch, Program: program, Seed: kind + try*len(Attacks()), Rounds: 1, Lanes: 1, Fresh: 1, Limit: 2 * time.Minute,
 					Logs: dir, Progress: drill.NewProgress(os.Stderr, false),
 				})
 				if err != nil {

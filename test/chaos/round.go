@@ -77,7 +77,7 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 // recover waits until all members are Synced and take writes, and measures it.
 func (l *lane) recover(ctx context.Context, r *Round) error {
 	start := time.Now()
-	err := eventually(ctx, recovered, func() error {
+	err := eventually(ctx, l.Limit, func() error {
 		var missing []string
 		synced := 0
 		for _, m := range l.cluster.Members {

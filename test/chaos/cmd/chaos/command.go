@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ import (
 
 type options struct {
 	rounds, seed, lanes, fresh int
+	limit                      time.Duration
 	out, program               string
 }
 
@@ -48,6 +50,7 @@ It needs root, mariadb-server, galera-4 and rsync, and the control plane's binar
 	flags.IntVar(&o.seed, "seed", 0, "seed of the first round")
 	flags.IntVar(&o.lanes, "lanes", 1, "clusters that are attacked at the same time")
 	flags.IntVar(&o.fresh, "fresh", 25, "rounds after which a cluster is replaced by a new one")
+	flags.DurationVar(&o.limit, "limit", 2*time.Minute, "time to recover, after which a round is given up as faulty; more on a busy machine")
 	flags.StringVar(&o.out, "out", "_out", "directory for chaos.json and the logs of rounds with faults")
 	flags.StringVar(&o.program, "program", "", "the galera-init to attack; empty: one built from the source")
 	return cmd
@@ -78,7 +81,7 @@ func (o options) run(ctx context.Context) error {
 	info, statErr := os.Stderr.Stat()
 	progress := drill.NewProgress(os.Stderr, statErr == nil && info.Mode()&os.ModeCharDevice != 0)
 	rounds, runErr := chaos.Run(ctx, chaos.Options{
-		Scratch: scratch, Program: program, Seed: o.seed, Rounds: o.rounds, Lanes: o.lanes, Fresh: o.fresh,
+		Scratch: scratch, Program: program, Seed: o.seed, Rounds: o.rounds, Lanes: o.lanes, Fresh: o.fresh, Limit: o.limit,
 		Logs: filepath.Join(o.out, "chaos"), Progress: progress,
 	})
 	if len(rounds) > 0 {
