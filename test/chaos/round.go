@@ -51,7 +51,7 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 	if err := l.acknowledged(ctx, warmUp); err != nil {
 		return r, err
 	}
-	a := &attack{lane: l, Rand: rand.New(rand.NewPCG(uint64(seed), 0)), start: time.Now()}
+	a := &attack{lane: l, Rand: source(seed), start: time.Now()}
 	err := kind.strike(a, ctx)
 	r.moves = a.moves
 	if err != nil {
@@ -59,7 +59,8 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 	}
 	if err := l.recover(ctx, &r); err != nil {
 		r.Faults = append(r.Faults, fmt.Sprintf("%s: %v; %s", r.Act.Name, err, l.verdict(ctx)))
-	} else if err := l.examine(ctx, &r, l.cluster.Runs()[before:]); err != nil {
+	}
+	if err := l.examine(ctx, &r, l.cluster.Runs()[before:]); err != nil {
 		return r, err
 	}
 	l.Progress.Stage("round %d, %s: Primary %.1fs, Synced %.1fs, %d rows, %d faults", seed, kind.Name, r.Primary, r.Synced, r.Act.RowsAcknowledged, len(r.Faults))
@@ -73,6 +74,9 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 	l.down()
 	return r, err
 }
+
+// source gives all choices of a round.
+func source(seed int) *rand.Rand { return rand.New(rand.NewPCG(uint64(seed), 0)) }
 
 // recover waits until all members are Synced and take writes, and measures it.
 func (l *lane) recover(ctx context.Context, r *Round) error {
@@ -147,8 +151,8 @@ func (l *lane) record(ctx context.Context, r *Round, state rebuild.Cluster, m *l
 		}
 	}
 	server, err := drill.AskServer(ctx, &net.Dialer{}, m.Address())
-	if err != nil {
-		return record, err
+	if err != nil || !server.Synced {
+		return record, nil // a cluster that did not recover: that is a fault already
 	}
 	r.Act.ClusterUUID, record.OldestCached = server.ClusterUUID, server.OldestCached
 	record.Rows, record.RowsLost, err = l.ledger.Check(ctx, m.Address())

@@ -16,6 +16,9 @@ import (
 // once.
 type Mutation struct{ File, Old, New string }
 
+// joinAhead takes away the last guard of a joiner that holds more than the cluster.
+var joinAhead = Mutation{"pkg/rebuild/decide.go", "return ReversedHistory, tail(r, g.Epochs)", `return "", ""`}
+
 // Mutants of galera-init that more than one suite plants.
 var (
 	// HandOverNothing: a joiner keeps its position to itself, and pays with a full
@@ -31,17 +34,19 @@ var (
 			`return m.replace(me, state, append(extra, "--wsrep-new-cluster", "--wsrep-cluster-name=second")...)`},
 	}
 	// LowestOrdinal: whoever has the lowest ordinal starts the cluster, whatever was
-	// observed. The others hand over nothing: Galera itself stops a joiner that is
-	// ahead.
+	// observed. The others join although they are ahead, and hand over nothing, for
+	// Galera itself stops a joiner that is ahead.
 	LowestOrdinal = []Mutation{
 		{"pkg/rebuild/decide.go", "cmp.Compare(b.Position.Seqno, a.Position.Seqno),", "cmp.Compare(a.Ordinal, b.Ordinal),"},
-		{"pkg/rebuild/decide.go", "high > best.Position.Seqno {", "high < 0 && high > best.Position.Seqno {"},
+		{"pkg/rebuild/decide.go", "high-best.Position.Seqno > max(0, c.Spec.Policy.AllowedLoss) {", "high < -1 {"},
+		joinAhead,
 		HandOverNothing[0],
 	}
 	// SkipAgreement: the chosen one starts without asking whether the others' reports
 	// still come from processes that live.
 	SkipAgreement = []Mutation{
 		{"pkg/rebuild/grant.go", "r.State != Waiting || r.Agreed != g.Attempt {", "r.State != Waiting {"},
+		joinAhead,
 		HandOverNothing[0],
 	}
 )
