@@ -22,6 +22,18 @@ func handoverFile(runDir string) string { return filepath.Join(runDir, "handover
 // leaves its report, for the sidecar to make up for.
 func UnreportedFile(runDir string) string { return filepath.Join(runDir, "unreported.json") }
 
+// EndFile is how the sidecar asks for the end of a server that takes no
+// connections: while it is there, the container's liveness probe fails.
+func EndFile(runDir string) string { return filepath.Join(runDir, "end-server") }
+
+// clearEnd takes the request away: it was for the run before this one.
+func clearEnd(runDir string) error {
+	if err := os.Remove(EndFile(runDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("take away the request to end the server: %w", err)
+	}
+	return nil
+}
+
 func writeHandover(runDir string, report rebuild.Report) error {
 	return writeReport(handoverFile(runDir), report)
 }

@@ -103,6 +103,9 @@ func (m *Member) prepare(ctx context.Context) error {
 // Launch uses the hand-over, or gathers anew when there is none, and replaces
 // this process by the server. It returns only with an error.
 func (m *Member) Launch(ctx context.Context) error {
+	if err := clearEnd(m.RunDir); err != nil {
+		return err
+	}
 	err := m.launch(ctx)
 	if errors.Is(err, errDetached) {
 		return m.launchDetached(ctx)

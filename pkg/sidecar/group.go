@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
 	"k8s.io/klog/v2"
+
+	"github.com/berth-dev/berth/pkg/member"
+	"github.com/berth-dev/berth/pkg/rebuild"
 )
 
 // Answers of /group.
@@ -75,14 +79,14 @@ func ask(ctx context.Context, address string) (word, history string) {
 // lookEvery is the time between two looks of leave.
 const lookEvery = time.Second
 
-// leave shuts the server down when it has been in no Primary component for the
-// limit, by this process's own clock. A server that does not answer is left
-// alone: it may be a joiner.
+// leave ends a server that has been in no Primary component for the limit, by
+// this process's own clock, so that it reports with the others. One that does not
+// answer is left alone, for it may be a joiner, unless the object says that there
+// is nobody whom it could join.
 func (s *Sidecar) leave(ctx context.Context) {
 	if s.NonPrimaryLimit == 0 {
 		return
 	}
-	log := klog.FromContext(ctx)
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var since time.Time // of the first look at which it was outside; zero when it was not
@@ -92,7 +96,8 @@ func (s *Sidecar) leave(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if word, _ := s.groupOf(ctx); word != nonPrimary {
+		word, _ := s.groupOf(ctx)
+		if word != nonPrimary && !(word == starting && s.stranded()) {
 			since = time.Time{}
 			continue
 		}
@@ -102,10 +107,28 @@ func (s *Sidecar) leave(ctx context.Context) {
 		if time.Since(since) < s.NonPrimaryLimit {
 			continue
 		}
-		log.Info("The server is in no Primary component: it is shut down, so that it reports with the others", "for", time.Since(since).Round(time.Second))
-		if err := s.Server.Shutdown(ctx); err != nil {
-			log.Error(err, "The server that is in no Primary component cannot be shut down: the others wait for it")
-		}
+		s.end(ctx, word, time.Since(since))
 		since = time.Time{}
+	}
+}
+
+func (s *Sidecar) stranded() bool {
+	c := s.state.Load()
+	return c != nil && rebuild.Stranded(*c, s.Ordinal, s.PodUID)
+}
+
+// end shuts the server down; one that takes no connections yet is left to the
+// kubelet, which finds the file by the container's liveness probe.
+func (s *Sidecar) end(ctx context.Context, word string, outside time.Duration) {
+	log := klog.FromContext(ctx)
+	log.Info("The server is in no Primary component: it is ended, so that it reports with the others", "group", word, "for", outside.Round(time.Second))
+	var err error
+	if word == nonPrimary {
+		err = s.Server.Shutdown(ctx)
+	} else {
+		err = os.WriteFile(member.EndFile(s.RunDir), nil, 0o640)
+	}
+	if err != nil {
+		log.Error(err, "The server that is in no Primary component cannot be ended: the others wait for it")
 	}
 }

@@ -93,6 +93,7 @@ func (s *Sidecar) follow(ctx context.Context) {
 			if !open {
 				return
 			}
+			s.state.Store(&c)
 			v = rebuild.Review(c)
 			s.metrics.cluster(c, v)
 		case now := <-tick.C:

@@ -50,7 +50,8 @@ type Sidecar struct {
 	// is shut down; 0 is for ever.
 	NonPrimaryLimit time.Duration
 
-	settled atomic.Bool // a flush has ended since the server became fit
+	state   atomic.Pointer[rebuild.Cluster] // as the object was last seen
+	settled atomic.Bool                     // a flush has ended since the server became fit
 	metrics *metrics
 }
 

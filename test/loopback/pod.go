@@ -2,11 +2,14 @@ package loopback
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/berth-dev/berth/pkg/member"
 )
 
 // pod is one pod's processes and the kubelet that cares for them.
@@ -78,7 +81,12 @@ func (p *pod) container(step string) (ok, stopped bool) {
 		return false, true
 	}
 	if err == nil {
+		probed := func() {}
+		if step == "exec" {
+			probed = p.probe(cmd)
+		}
 		err = cmd.Wait()
+		probed()
 	}
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -87,6 +95,27 @@ func (p *pod) container(step string) (ok, stopped bool) {
 		fmt.Fprintf(p.member.Journal, "== %s ended: %v\n", step, err)
 	}
 	return err == nil, p.stopped
+}
+
+// probe is the liveness probe of the main container: it ends a server for whose
+// end the sidecar asks.
+func (p *pod) probe(cmd *exec.Cmd) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+			if _, err := os.Stat(member.EndFile(p.member.run)); err == nil {
+				_ = cmd.Process.Kill() // fails when it has ended already
+			}
+		}
+	}()
+	return func() { close(done) }
 }
 
 // start starts a container's process, unless the pod is to run no further.
