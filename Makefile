@@ -111,7 +111,7 @@ bench-validate: deps ## galera-init validate beside innochecksum, dd and the ser
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...
 	CGO_ENABLED=1 go test -race $(FAST)
-	go test -tags controlplane -run ControlPlane ./pkg/provisioner
+	go test -tags controlplane -run ControlPlane ./pkg/provisioner ./pkg/galeracluster
 	go test -p 1 -timeout 60m $(SLOW)
 	$(MAKE) explore
 	$(MAKE) chaos
