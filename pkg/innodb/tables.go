@@ -65,6 +65,25 @@ func (v *verification) compareTables(tables []dictionary.Table) {
 		if files[f.table] == f && f.kind == kindTable && !v.excused(f.name, f.space.ID) {
 			v.find(Finding{Verdict: Fine, Code: SpaceOrphan, File: f.name, Page: -1, Expected: "a table that the dictionary knows",
 				Found: "none: the server ignores this file", Do: "remove it when nobody needs it"})
+			v.disown(f)
 		}
+	}
+}
+
+// disown takes the weight off all findings about a file that no table has: a
+// server that died while it made or dropped a table leaves such files, with
+// zeros in them or without a definition. Before recovery the dictionary may
+// still learn of the table.
+func (v *verification) disown(f *datafile) {
+	if !v.report.Recovered {
+		return
+	}
+	f.kind = kindLeftover
+	v.report.Verdict = Fine
+	for i := range v.report.Findings {
+		if found := &v.report.Findings[i]; found.File == f.name && found.Verdict == Fatal {
+			found.Verdict, found.Do = Fine, "nothing: no table is in this file"
+		}
+		v.report.Verdict = Worse(v.report.Verdict, v.report.Findings[i].Verdict)
 	}
 }

@@ -24,7 +24,7 @@ func TestEveryFormat(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(d.Root)
-			j, err := Judge(t.Context(), d)
+			j, err := Judge(t.Context(), d, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,7 +18,7 @@ func TestCorruption(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, state := range []damage.State{damage.Stopped, damage.Killed, damage.Unflushed} {
-		j, err := Judge(t.Context(), stage.states[state])
+		j, err := Judge(t.Context(), stage.states[state], false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +34,7 @@ func TestCorruption(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer os.RemoveAll(d.Root)
-			j, err := Judge(t.Context(), d)
+			j, err := Judge(t.Context(), d, false)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -32,7 +32,7 @@ func RunCrash(ctx context.Context, maker *corpus.Maker, c corpus.Crash, name str
 		return run, err
 	}
 	run.Done = done
-	if run.Before, err = Judge(ctx, d); err != nil {
+	if run.Before, err = Judge(ctx, d, false); err != nil {
 		return run, fmt.Errorf("judge %s before recovery: %w", name, err)
 	}
 	if run.Server, err = d.Recover(ctx); err != nil {
@@ -41,7 +41,7 @@ func RunCrash(ctx context.Context, maker *corpus.Maker, c corpus.Crash, name str
 	if run.Server.Exit != 0 || !run.Server.Found {
 		return run, fmt.Errorf("recover %s: the server ended with %d\n%s", name, run.Server.Exit, run.Server.Log)
 	}
-	if run.After, err = Judge(ctx, d); err != nil {
+	if run.After, err = Judge(ctx, d, true); err != nil {
 		return run, fmt.Errorf("judge %s after recovery: %w", name, err)
 	}
 	for _, alarm := range falseAlarms(d, run.Before.Report) {
@@ -50,7 +50,7 @@ func RunCrash(ctx context.Context, maker *corpus.Maker, c corpus.Crash, name str
 	for _, alarm := range falseAlarms(d, run.After.Report) {
 		run.Alarms = append(run.Alarms, "after recovery: "+alarm)
 	}
-	if !run.After.Report.Recovered && !c.Format.EncryptedRedo {
+	if !run.After.Report.Recovered {
 		run.Alarms = append(run.Alarms, "after recovery: taken for a directory that was not recovered")
 	}
 	run.comparePositions()

@@ -63,7 +63,7 @@ func (f *Flips) one(ctx context.Context, d corpus.Directory, p usedPage, offset,
 	if _, err := file.WriteAt([]byte{content[offset] ^ 1<<bit}, p.at+int64(offset)); err != nil {
 		return err
 	}
-	j, err := Judge(ctx, d)
+	j, err := Judge(ctx, d, false)
 	if err != nil {
 		return err
 	}

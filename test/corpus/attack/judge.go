@@ -16,10 +16,11 @@ type Judgement struct {
 	Place  position.Position
 }
 
-// Judge looks at a directory as galera-init validate does: every page, the log
-// and the position, and Galera's own files.
-func Judge(ctx context.Context, d corpus.Directory) (Judgement, error) {
-	report, err := innodb.Verify(ctx, d.Data(), innodb.Options{UndoDir: d.UndoDir(), SystemFiles: d.SystemFiles()})
+// Judge looks at a directory as galera-init does: every page, the log and the
+// position, and Galera's own files. recovered says that the server's recovery has
+// just ended well.
+func Judge(ctx context.Context, d corpus.Directory, recovered bool) (Judgement, error) {
+	report, err := innodb.Verify(ctx, d.Data(), innodb.Options{UndoDir: d.UndoDir(), SystemFiles: d.SystemFiles(), Recovered: recovered})
 	if err != nil {
 		return Judgement{}, err
 	}
@@ -53,16 +54,10 @@ func falseAlarms(d corpus.Directory, r innodb.Report) []string {
 }
 
 // unverifiable says whether a format has parts that cannot be verified: pages
-// compressed and encrypted before full_crc32, which have no checksum, and an
-// encrypted redo log.
+// compressed and encrypted before full_crc32, which have no checksum, and all that
+// an encrypted redo log might still change.
 func unverifiable(f corpus.Format, code innodb.Code) bool {
-	switch code {
-	case innodb.PageUnverified:
-		return f.Encrypted() && f.Checksum == "crc32"
-	case innodb.RedoLog, innodb.FormatUnknown:
-		return f.EncryptedRedo
-	}
-	return false
+	return f.EncryptedRedo || code == innodb.PageUnverified && f.Encrypted() && f.Checksum == "crc32"
 }
 
 // sentences are a report's first findings in words.

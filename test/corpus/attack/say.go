@@ -37,7 +37,7 @@ func (s *Stage) Ask(ctx context.Context, c damage.Case, seed uint64) (Sayings, e
 	if err != nil {
 		return say, err
 	}
-	j, err := Judge(ctx, d)
+	j, err := Judge(ctx, d, false)
 	if err != nil {
 		return say, err
 	}

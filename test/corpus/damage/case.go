@@ -59,7 +59,7 @@ func (c Case) Unseen() bool { return len(c.Codes) == 0 }
 // Cases lists all kinds, in the order of the reference.
 func Cases() []Case {
 	var all []Case
-	for _, some := range [][]Case{tables(), undo(), redoLog(), killed(), aria(), files(), system(), schema(), unfinished(), unseen()} {
+	for _, some := range [][]Case{tables(), undo(), redoLog(), killed(), aria(), files(), system(), schema(), unfinished(), harmless(), unseen()} {
 		all = append(all, some...)
 	}
 	return all

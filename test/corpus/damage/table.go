@@ -87,6 +87,15 @@ func files() []Case {
 	}
 }
 
+// harmless are leftovers that no server reads.
+func harmless() []Case {
+	return []Case{
+		{"O1", "a file of zeros that no table has, without .frm", Stopped, []innodb.Code{innodb.SpaceOrphan}, innodb.Fine, func(s *scene, _ Material) error {
+			return os.WriteFile(s.path("cargo/stray.ibd"), make([]byte, 5*pageSize), 0o660)
+		}},
+	}
+}
+
 // unseen are kinds of damage in which every page is one that the server wrote
 // once. Only the server's CHECK TABLE or another member can tell.
 func unseen() []Case {
