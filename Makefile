@@ -113,6 +113,7 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	CGO_ENABLED=1 go test -race $(FAST)
 	go test -tags controlplane -run ControlPlane ./pkg/provisioner ./pkg/galeracluster
 	go test -p 1 -timeout 60m $(SLOW)
+	$(MAKE) fuzz
 	$(MAKE) explore
 	$(MAKE) chaos
 
@@ -125,6 +126,14 @@ check: ## the fast part of the tests: lint, unit, race
 .PHONY: explore
 explore: ## the decision and the grants in every order of faults (EXPLORE=150 seconds, MORE=0: how often more each fault)
 	go run ./test/explore/cmd/explore --seconds $(or $(EXPLORE),150) --more $(or $(MORE),0)
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser for a moment each (FUZZTIME=2s)
+	@for dir in $$(grep -rl '^func Fuzz' pkg --include='*_test.go' | xargs -n1 dirname | sort -u); do \
+		for name in $$(grep -ho '^func Fuzz[A-Za-z]*' $$dir/*_test.go | cut -c6-); do \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),2s) ./$$dir || exit 1; \
+		done; \
+	done
 
 .PHONY: clean
 clean: ## end the test beds and remove everything that was built
