@@ -72,7 +72,7 @@ func progressBar(out io.Writer, what string) func(done, total int64) {
 	return func(done, total int64) {
 		if bar == nil {
 			bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what),
-				progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionShowTotalBytes(true),
+				progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionShowCount(),
 				progressbar.OptionSetWidth(30), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 		}
 		_ = bar.Set64(done)

@@ -70,6 +70,9 @@ func (v *verification) checkAriaLog() {
 	}
 }
 
+// repairAria is what tables need that know another control file.
+const repairAria = "then REPAIR TABLE on users' tables of Aria (error 1035)"
+
 // findAria is a finding about the control file or the log.
 func (v *verification) findAria(code Code, name string, err error) {
 	f := Finding{Verdict: Fatal, Code: code, File: name, Page: -1, Expected: "a file", Found: "no such file", Do: rebuild}
@@ -78,10 +81,14 @@ func (v *verification) findAria(code Code, name string, err error) {
 	case errors.As(err, &damage):
 		f.Expected, f.Found = damage.Expected, damage.Found
 		if v.report.Recovered {
-			f.Verdict, f.Do = Repairable, "move aria_log_control and aria_log.* away: the server had stopped in order, and makes them anew"
+			f.Verdict, f.Do = Repairable, "move aria_log_control and aria_log.* away: the server had stopped in order, and makes them anew; "+repairAria
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		if v.report.Recovered {
+		switch {
+		case !v.report.Recovered:
+		case code == AriaControl:
+			f.Verdict, f.Do = Repairable, "start the server, which had stopped in order and makes it anew; "+repairAria
+		default:
 			f.Verdict, f.Heals, f.Do = Repairable, true, "nothing: the server had stopped in order, and makes it anew"
 		}
 	default:
