@@ -164,7 +164,7 @@ func (v *verification) checkAriaFile(ctx context.Context, path string, file *os.
 		v.findFile(Fatal, AriaPage, name, fmt.Sprintf("%d bytes, as the table's header says", size), fmt.Sprintf("%d bytes", info.Size()))
 	}
 	r := &pacedReader{ctx: ctx, v: v, r: file}
-	pages, err := check(bufio.NewReaderSize(r, 256<<10))
+	pages, err := check(bufio.NewReaderSize(r, 32<<10))
 	v.report.Bytes += r.read
 	v.report.Pages += pages.Checked
 	if err != nil && ctx.Err() == nil {
