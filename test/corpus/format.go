@@ -140,7 +140,8 @@ func (f Format) smallestPool() int { return max(6, 1+f.PageSize*20/(64<<10)) }
 // start from copies of one directory.
 func (f Format) base() string {
 	name := fmt.Sprintf("%d-%s-undo%d", f.PageSize, strings.TrimPrefix(f.Checksum, "strict_"), f.Undo)
-	if f.System != "" || f.Outside {
+	// A log that is encrypted when it is made cannot be read without the keys.
+	if f.System != "" || f.Outside || f.EncryptedRedo {
 		name += "-" + f.Name
 	}
 	return name
