@@ -11,11 +11,20 @@ import (
 // bootstrapped twice from the same data keeps the uuid and gives out the same
 // seqnos for different transactions. Epochs tell them apart.
 
-// longest gives the epochs of the report that has lived through the most recent one.
+// longest gives the epochs of the report that knows of the most recent one.
 func longest(reports []Report) []datadir.Epoch {
+	return last(reports, func(r Report) []datadir.Epoch { return r.Evidence.epochs() })
+}
+
+// line gives the epochs in which the reports' data was written. One that is only
+// known, because its bootstrap was prepared and perhaps never happened, is not
+// among them.
+func line(reports []Report) []datadir.Epoch { return last(reports, lived) }
+
+func last(reports []Report, of func(Report) []datadir.Epoch) []datadir.Epoch {
 	var longest []datadir.Epoch
 	for _, r := range reports {
-		if epochs := r.Evidence.epochs(); len(epochs) > 0 && r.Class != datadir.Foreign && (len(longest) == 0 || livedThrough(epochs, newest(longest))) {
+		if epochs := of(r); len(epochs) > 0 && r.Class != datadir.Foreign && (len(longest) == 0 || livedThrough(epochs, newest(longest))) {
 			longest = epochs
 		}
 	}
@@ -78,9 +87,9 @@ func branches(reports []Report) string {
 			}
 		}
 	}
-	line := longest(reports)
+	common := line(reports)
 	for _, r := range reports {
-		if parted := tail(r, line); parted != "" {
+		if parted := tail(r, common); parted != "" {
 			return parted
 		}
 	}

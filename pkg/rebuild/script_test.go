@@ -31,9 +31,9 @@ func fakeUUID(letter string) string {
 //	report member=N [class=C] [uuid=LETTER] [seqno=N] [flag] [state=S] [start=S] [pod=S] [volume=V]
 //	    [epochs=(N@SEQNO,…)] of the uuid's letter, [id=LETTER] of the last; [members=N] in lineage; [promised=N] [committed=N]
 //	    [view=NAME/N,N,…] [cached=(FIRST,LAST)]
-//	decide [answering=(N,…)] [for=N] [waited=SECONDS] [seen=N] [unblock] [notes]
+//	decide [answering=(N,…)] [outside=(N,…)] [for=N] [waited=SECONDS] [seen=N] [unblock] [notes]
 //	issue | agree member=N | consume member=N attempt=N [seen=N] [waited=S] | enter member=N [answering=(N,…)]
-//	witness [uuid=LETTER seqno=N] [view=(N,…)] | save | restore    the object
+//	witness [uuid=LETTER seqno=N] [view=(N,…)] [settled=NAME] | save | restore    the object
 //	conclude                                  the conditions
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
@@ -88,7 +88,7 @@ func (s *script) me() Report {
 
 func (s *script) run() string {
 	c := &s.object
-	c.Answering, c.Seen = s.numbers("answering"), int64(s.number("seen", 0))
+	c.Answering, c.Outside, c.Seen = s.numbers("answering"), s.numbers("outside"), int64(s.number("seen", 0))
 	c.Waited = time.Duration(s.number("waited", 3600)) * time.Second
 	switch s.Cmd {
 	case "cluster":
@@ -109,7 +109,7 @@ func (s *script) run() string {
 	case "report":
 		c.Put(s.report())
 	case "witness":
-		sighting := Sighting{Position: s.position()}
+		sighting := Sighting{Position: s.position(), ID: s.text("settled", "")}
 		for _, ordinal := range s.numbers("view") {
 			sighting.View = append(sighting.View, fmt.Sprintf("10.0.0.%d", ordinal))
 		}
