@@ -19,8 +19,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/wreck/... ./test/e2e/... ./test/explore/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/chaos|test/corpus|test/e2e|test/explore|test/loopback|test/testbed|test/wreck)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/scheduling/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/wreck/... ./test/e2e/... ./test/explore/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/scheduling|test/chaos|test/corpus|test/e2e|test/explore|test/loopback|test/testbed|test/wreck)(/|$$)')
 
 .PHONY: help
 help: ## list the targets
@@ -63,6 +63,10 @@ chaos: deps control-plane ## kill members at random moments, N rounds (N=25), fr
 	@mkdir -p $(BIN)
 	go build -o $(BIN)/chaos ./test/chaos/cmd/chaos
 	$(BIN)/chaos --rounds $(or $(N),25) --seed $(or $(SEED),0)
+
+.PHONY: race-rounds
+race-rounds: build control-plane ## 100 re-created pods race the PV controller, N rounds (N=50): how many get a wrong home
+	RACE_ROUNDS=$(or $(N),50) go test -count 1 -v -timeout 30m -run TestRace ./test/scheduling
 
 .PHONY: bench-scheduler
 bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by side at 100, 1,000 and 5,000 nodes, and in an API storm

@@ -208,15 +208,18 @@ func (i *Inventory) nodesNamed(r placement.Request, volumes []placement.Volume) 
 
 func (i *Inventory) nodeOf(n *corev1.Node) placement.Node {
 	node := placement.Node{
-		Name:     n.Name,
-		Cordoned: n.Spec.Unschedulable,
-		OutOfService: slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool {
-			return t.Key == placement.OutOfServiceTaint
-		}),
-		Room: i.room(n.Name),
+		Name:         n.Name,
+		Cordoned:     n.Spec.Unschedulable,
+		OutOfService: OutOfService(n),
+		Room:         i.room(n.Name),
 	}
 	node.Ready, node.Since = readiness(n)
 	return node
+}
+
+// OutOfService says that somebody has declared the machine dead.
+func OutOfService(n *corev1.Node) bool {
+	return slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == placement.OutOfServiceTaint })
 }
 
 func readiness(n *corev1.Node) (ready bool, since time.Time) {

@@ -112,6 +112,46 @@ func stem(namespace, claim string) string {
 	return namespace + "/" + strings.TrimSuffix(name, "-")
 }
 
+// PodKeys are the keys under which a pod is found by Keys of what concerns it: its
+// claims, and what they have in common with those of its siblings.
+func PodKeys(pod *corev1.Pod) []string {
+	var keys []string
+	for _, c := range ClaimsOf(pod) {
+		keys = append(keys, c.String())
+		if s := stem(c.Namespace, c.Name); s != "" {
+			keys = append(keys, stemKey+s)
+		}
+	}
+	if cluster := clusterOf(memberOf(pod)); cluster != "" && len(keys) > 0 {
+		keys = append(keys, clusterKey+cluster)
+	}
+	return keys
+}
+
+// VolumeKeys are the keys of the pods that a volume concerns: those of its claim,
+// and of the siblings of the member that it belongs to. None for a volume that is
+// not ours.
+func VolumeKeys(pv *corev1.PersistentVolume) []string {
+	if !isOurs(pv) || pv.Spec.ClaimRef == nil {
+		return nil
+	}
+	c := claimNameOf(pv.Spec.ClaimRef)
+	keys := []string{c.String()}
+	if s := stem(c.Namespace, c.Name); s != "" {
+		keys = append(keys, stemKey+s)
+	}
+	if cluster := clusterOf(memberOfVolume(pv)); cluster != "" {
+		keys = append(keys, clusterKey+cluster)
+	}
+	return keys
+}
+
+// A slash cannot begin a namespace, so that kinds of keys do not meet.
+const (
+	stemKey    = "/stem/"
+	clusterKey = "/cluster/"
+)
+
 // provisioner returns the provisioner of a class.
 func (i *Inventory) provisioner(class string) (string, bool) {
 	sc, exists := get[*storagev1.StorageClass](i.classes, class)

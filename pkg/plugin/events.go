@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,9 +29,13 @@ func (p *VolumeHome) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHi
 			QueueingHintFn: hint,
 		}
 	}
+	narrowed := func(e fwk.ClusterEventWithHint, pre fwk.PreQueueingHintFn) fwk.ClusterEventWithHint {
+		e.PreQueueingHintFn = pre // asked only with feature gate SchedulerPreQueueingHints
+		return e
+	}
 	return []fwk.ClusterEventWithHint{
-		on(fwk.PersistentVolume, fwk.Add|fwk.Update|fwk.Delete, hint(volumeMatters)),
-		on(fwk.PersistentVolumeClaim, fwk.Add|fwk.Update|fwk.Delete, hint(claimMatters)),
+		narrowed(on(fwk.PersistentVolume, fwk.Add|fwk.Update|fwk.Delete, hint(volumeMatters)), prehint(p.podsOfVolume)),
+		narrowed(on(fwk.PersistentVolumeClaim, fwk.Add|fwk.Update|fwk.Delete, hint(claimMatters)), prehint(p.podsOfClaim)),
 		on(fwk.Node, fwk.Add|fwk.Delete|fwk.UpdateNodeLabel|fwk.UpdateNodeCondition|fwk.UpdateNodeTaint, hint(nodeMatters)),
 		on(fwk.CSIStorageCapacity, fwk.Add|fwk.Update, hint(capacityMatters)),
 		on(fwk.StorageClass, fwk.Add, nil),
@@ -72,33 +77,33 @@ func as[T any](o any) (*T, error) {
 	return t, nil
 }
 
-// volumeMatters: a volume of ours of the pod's namespace is the pod's own or a
-// sibling's, and both count.
+// volumeMatters: the pod's own volume, or a sibling's.
 func volumeMatters(pod *corev1.Pod, old, now *corev1.PersistentVolume) bool {
+	keys := inventory.PodKeys(pod)
 	for _, pv := range []*corev1.PersistentVolume{old, now} {
-		if pv != nil && pv.Annotations[storagevolume.AnnDynamicallyProvisioned] == volume.Provisioner &&
-			pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Namespace == pod.Namespace {
-			return true
+		if pv == nil {
+			continue
+		}
+		for _, key := range inventory.VolumeKeys(pv) {
+			if slices.Contains(keys, key) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// claimMatters: the pod's own claim, or one that gave up a node. A promise to a
-// claim in any namespace may be what fills the node.
+// claimMatters: the pod's own claim, or one that gave up a node before its volume
+// was made. A promise to a claim in any namespace may be what fills the node.
 func claimMatters(pod *corev1.Pod, old, now *corev1.PersistentVolumeClaim) bool {
-	if old != nil && selected(old) != "" && (now == nil || selected(now) != selected(old)) {
+	if gaveUp(old, now) {
 		return true
 	}
-	if now == nil {
-		return false
-	}
-	for _, name := range inventory.ClaimsOf(pod) {
-		if name.Namespace == now.Namespace && name.Name == now.Name {
-			return true
-		}
-	}
-	return false
+	return now != nil && slices.Contains(inventory.PodKeys(pod), klog.KObj(now).String())
+}
+
+func gaveUp(old, now *corev1.PersistentVolumeClaim) bool {
+	return old != nil && old.Spec.VolumeName == "" && selected(old) != "" && (now == nil || selected(now) != selected(old))
 }
 
 func selected(pvc *corev1.PersistentVolumeClaim) string {
@@ -110,6 +115,7 @@ func nodeMatters(_ *corev1.Pod, old, now *corev1.Node) bool {
 	return old == nil || now == nil ||
 		old.Spec.Unschedulable != now.Spec.Unschedulable ||
 		isReady(old) != isReady(now) ||
+		inventory.OutOfService(old) != inventory.OutOfService(now) ||
 		!maps.Equal(ourLabels(old), ourLabels(now))
 }
 

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,10 @@ func TestHints(t *testing.T) {
 			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{storagevolume.AnnDynamicallyProvisioned: provisioner}},
 			Spec:       corev1.PersistentVolumeSpec{ClaimRef: &corev1.ObjectReference{Namespace: namespace, Name: "data-db-0"}},
 		}
+	}
+	named := func(v *corev1.PersistentVolume, claim string) *corev1.PersistentVolume {
+		v.Spec.ClaimRef.Name = claim
+		return v
 	}
 	pvc := func(namespace, name, node string) *corev1.PersistentVolumeClaim {
 		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
@@ -60,6 +65,8 @@ func TestHints(t *testing.T) {
 		{"volume gone", fwk.PersistentVolume, cache.DeletedFinalStateUnknown{Obj: pv("shop", volume.Provisioner)}, nil, fwk.Queue},
 		{"volume of another namespace", fwk.PersistentVolume, nil, pv("else", volume.Provisioner), fwk.QueueSkip},
 		{"volume of another provisioner", fwk.PersistentVolume, nil, pv("shop", "other"), fwk.QueueSkip},
+		{"a sibling's volume", fwk.PersistentVolume, nil, named(pv("shop", volume.Provisioner), "data-db-2"), fwk.Queue},
+		{"volume of another cluster", fwk.PersistentVolume, nil, named(pv("shop", volume.Provisioner), "data-web-0"), fwk.QueueSkip},
 		{"own claim made", fwk.PersistentVolumeClaim, nil, pvc("shop", "data-db-0", ""), fwk.Queue},
 		{"another claim made", fwk.PersistentVolumeClaim, nil, pvc("shop", "data-db-1", ""), fwk.QueueSkip},
 		{"another claim gave up its node", fwk.PersistentVolumeClaim, pvc("else", "x", "n1"), pvc("else", "x", ""), fwk.Queue},
@@ -72,6 +79,8 @@ func TestHints(t *testing.T) {
 		{"node declared storageless", fwk.Node, up,
 			node(corev1.ConditionTrue, false, map[string]string{placement.StorageLabel: placement.StorageNone}), fwk.Queue},
 		{"other label", fwk.Node, up, node(corev1.ConditionTrue, false, map[string]string{"x": "y"}), fwk.QueueSkip},
+		{"declared dead no longer", fwk.Node, &corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: placement.OutOfServiceTaint}}},
+			Status: up.Status}, up, fwk.Queue},
 		{"heartbeat", fwk.Node, up, up.DeepCopy(), fwk.QueueSkip},
 		{"node reported", fwk.CSIStorageCapacity, nil, capacity(system, "1Gi", "1"), fwk.Queue},
 		{"more room", fwk.CSIStorageCapacity, capacity(system, "1Gi", "1"), capacity(system, "2Gi", "1"), fwk.Queue},
@@ -97,6 +106,72 @@ func TestHints(t *testing.T) {
 				return
 			}
 			t.Errorf("no event of %s is registered", x.resource)
+		})
+	}
+}
+
+// TestPreHints holds an event to the pods that it can help, found by index.
+func TestPreHints(t *testing.T) {
+	pods := cache.NewIndexer(cache.MetaNamespaceKeyFunc, podIndexers())
+	add := func(name, claim, node string) {
+		if err := pods.Add(&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+			Spec: corev1.PodSpec{NodeName: node, Volumes: []corev1.Volume{{VolumeSource: corev1.VolumeSource{
+				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+			}}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("db-0", "data-db-0", "")
+	add("db-1", "data-db-1", "")
+	add("db-2", "data-db-2", "n1") // has its node
+	add("web-0", "data-web-0", "")
+	volumeOf := func(claim string) *corev1.PersistentVolume {
+		return &corev1.PersistentVolume{
+			ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{storagevolume.AnnDynamicallyProvisioned: volume.Provisioner}},
+			Spec:       corev1.PersistentVolumeSpec{ClaimRef: &corev1.ObjectReference{Namespace: "shop", Name: claim}},
+		}
+	}
+	making := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: "data-web-0", Annotations: map[string]string{storagevolume.AnnSelectedNode: "n1"},
+	}}
+	given := making.DeepCopy()
+	given.Annotations = nil
+	for _, x := range []struct {
+		name     string
+		resource fwk.EventResource
+		old, now any
+		all      bool
+		want     []string
+	}{
+		{"volume of a member: its cluster", fwk.PersistentVolume, nil, volumeOf("data-db-0"), false, []string{"db-0", "db-1"}},
+		{"volume of nobody here", fwk.PersistentVolume, nil, volumeOf("data-x-0"), false, nil},
+		{"claim: its pod", fwk.PersistentVolumeClaim, nil, making, false, []string{"web-0"}},
+		{"claim that gave up its node: everybody", fwk.PersistentVolumeClaim, making, given, true, nil},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			events, err := (&VolumeHome{pods: pods}).EventsToRegister(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range events {
+				if e.Event.Resource != x.resource {
+					continue
+				}
+				got, err := e.PreQueueingHintFn(klog.Background(), x.old, x.now)
+				if err != nil || got.AllPods != x.all {
+					t.Fatalf("error %v, all pods %v, want %v", err, got.AllPods, x.all)
+				}
+				var names []string
+				for _, p := range got.Pods {
+					names = append(names, p.Name)
+				}
+				slices.Sort(names)
+				if !slices.Equal(names, x.want) {
+					t.Errorf("pods %v, want %v", names, x.want)
+				}
+			}
 		})
 	}
 }

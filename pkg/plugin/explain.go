@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/berth-dev/berth/pkg/placement"
 )
@@ -68,13 +67,10 @@ func (p *VolumeHome) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "ask with GET "+ExplainPath+"?namespace=NAMESPACE&pod=POD", http.StatusBadRequest)
 		return
 	}
-	pod, err := p.pods.Pods(namespace).Get(name)
-	switch {
-	case apierrors.IsNotFound(err):
+	o, exists, err := p.pods.GetByKey(namespace + "/" + name)
+	pod, is := o.(*corev1.Pod)
+	if err != nil || !exists || !is {
 		http.Error(w, "the scheduler knows no pod "+namespace+"/"+name+" that is not finished", http.StatusNotFound)
-		return
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")

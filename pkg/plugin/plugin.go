@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
-	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
@@ -31,7 +31,7 @@ type VolumeHome struct {
 	args      VolumeHomeArgs
 	inventory *inventory.Inventory
 	handle    handle
-	pods      corelisters.PodLister
+	pods      cache.Indexer
 	recorder  events.EventRecorder
 	measures  measures
 	waiting   waiting
@@ -69,9 +69,13 @@ func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.P
 	if err != nil {
 		return nil, fmt.Errorf("start %s for profile %s (one profile may enable it): %w", Name, h.ProfileName(), err)
 	}
+	pods := h.SharedInformerFactory().Core().V1().Pods().Informer()
+	if err := pods.AddIndexers(podIndexers()); err != nil {
+		return nil, fmt.Errorf("index pods: %w", err)
+	}
 	p := &VolumeHome{
 		life: ctx, args: args, inventory: i, handle: h,
-		pods:     h.SharedInformerFactory().Core().V1().Pods().Lister(),
+		pods:     pods.GetIndexer(),
 		recorder: h.EventRecorder(),
 		measures: newMeasures(),
 		wide:     lru.New(wideMost),

@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	storagevolume "k8s.io/component-helpers/storage/volume"
 	"k8s.io/utils/ptr"
+
+	"github.com/berth-dev/berth/pkg/placement"
 )
 
 func TestRetainedVolumePins(t *testing.T) {
@@ -52,6 +55,70 @@ func TestAwayNodeIsWaitedFor(t *testing.T) {
 	w.expectRefusal("db-0", "HomeNotReady")
 	w.setReady("n2", corev1.ConditionTrue)
 	w.expectNode("db-0", "n2")
+}
+
+// TestSharedHome is kubernetes#121436: an old binding left the volumes of two
+// members on one node. The second waits until somebody accepts that by name.
+func TestSharedHome(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "900Gi")
+	w.addVolume("data-db-0", "n1", nil)
+	w.addVolume("data-db-1", "n1", nil)
+	w.addMember("db-0")
+	w.addMember("db-1")
+	w.expectNode("db-0", "n1")
+	w.expectRefusal("db-1", "HomeShared")
+	api := w.client.CoreV1().PersistentVolumeClaims(namespace)
+	w.awaitBound("data-db-1")
+	claim, err := api.Get(w.ctx, "data-db-1", metav1.GetOptions{})
+	must(w, err)
+	metav1.SetMetaDataAnnotation(&claim.ObjectMeta, placement.ShareAnnotation, "db-0")
+	_, err = api.Update(w.ctx, claim, metav1.UpdateOptions{})
+	must(w, err)
+	w.expectNode("db-1", "n1")
+}
+
+// TestOutOfService has an administrator declare the home dead, and take that back.
+func TestOutOfService(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "900Gi")
+	taint := func(taints ...corev1.Taint) {
+		node, err := w.client.CoreV1().Nodes().Get(w.ctx, "n1", metav1.GetOptions{})
+		must(w, err)
+		node.Spec.Taints = taints
+		_, err = w.client.CoreV1().Nodes().Update(w.ctx, node, metav1.UpdateOptions{})
+		must(w, err)
+	}
+	taint(corev1.Taint{Key: placement.OutOfServiceTaint, Value: "nodeshutdown", Effect: corev1.TaintEffectNoExecute})
+	w.addVolume("data-db-0", "n1", nil)
+	w.addMember("db-0")
+	w.expectRefusal("db-0", "HomeOutOfService")
+	taint()
+	w.expectNode("db-0", "n1")
+}
+
+// TestNewVolumeIsAnnounced reads the event that says which claims were new.
+func TestNewVolumeIsAnnounced(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.addMember("db-0")
+	w.expectNode("db-0", "n1")
+	for limit := time.After(patience); ; {
+		list, err := w.client.EventsV1().Events(namespace).List(w.ctx, metav1.ListOptions{})
+		must(w, err)
+		for _, e := range list.Items {
+			if e.Reason == "NewVolume" && strings.Contains(e.Note, "data-db-0") && strings.Contains(e.Note, "node n1") {
+				return
+			}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond): // the recorder tells nobody when it has written
+		case <-limit:
+			t.Fatalf("no event NewVolume among %v", list.Items)
+		}
+	}
 }
 
 func TestSilentNodeBlocksNewVolumes(t *testing.T) {
@@ -168,11 +235,9 @@ func TestForeignPodsPass(t *testing.T) {
 		delete(pv.Annotations, storagevolume.AnnDynamicallyProvisioned)
 		pv.Spec.StorageClassName = other
 	})
-	w.addClaim("foreign")
-	claim, err := w.client.CoreV1().PersistentVolumeClaims(namespace).Get(w.ctx, "foreign", metav1.GetOptions{})
-	must(w, err)
+	claim := pvcOf("foreign")
 	claim.Spec.StorageClassName = ptr.To(other)
-	_, err = w.client.CoreV1().PersistentVolumeClaims(namespace).Update(w.ctx, claim, metav1.UpdateOptions{})
+	_, err = w.client.CoreV1().PersistentVolumeClaims(namespace).Create(w.ctx, claim, metav1.CreateOptions{})
 	must(w, err)
 	w.addPod("stateless", "foreign")
 	w.expectNode("stateless", "silent")

@@ -71,6 +71,7 @@ func newWorld(t *testing.T) *world {
 	factory := scheduler.NewInformerFactory(w.client, 0, nil)
 	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: w.client.EventsV1()})
 	t.Cleanup(broadcaster.Shutdown)
+	must(w, broadcaster.StartRecordingToSinkWithContext(ctx))
 	sched, err := scheduler.New(ctx, w.client, factory, nil, profile.NewRecorderFactory(broadcaster),
 		scheduler.WithProfiles(manifest(t).Profiles...),
 		scheduler.WithFrameworkOutOfTreeRegistry(frameworkruntime.Registry{plugin.Name: plugin.New}))
@@ -278,6 +279,15 @@ func (w *world) setReady(node string, ready corev1.ConditionStatus) {
 // addVolume publishes a volume that is reserved for the claim, unless change says
 // otherwise.
 func (w *world) addVolume(claim, node string, change func(*corev1.PersistentVolume)) {
+	pv := volumeOf(claim, node)
+	if change != nil {
+		change(pv)
+	}
+	_, err := w.client.CoreV1().PersistentVolumes().Create(w.ctx, pv, metav1.CreateOptions{})
+	must(w, err)
+}
+
+func volumeOf(claim, node string) *corev1.PersistentVolume {
 	v := volume.Volume{
 		VGUUID: vgOf(node), VGName: "berth", VGSeqno: 2, LVUUID: "lv-" + claim, LVName: "berth-x",
 		Tags: volume.Tags{FSUUID: "fs", Generation: 1, APIServer: "now"},
@@ -301,11 +311,7 @@ func (w *world) addVolume(claim, node string, change func(*corev1.PersistentVolu
 		Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeAvailable},
 	}
 	pv.Annotations[storagevolume.AnnDynamicallyProvisioned] = volume.Provisioner
-	if change != nil {
-		change(pv)
-	}
-	_, err := w.client.CoreV1().PersistentVolumes().Create(w.ctx, pv, metav1.CreateOptions{})
-	must(w, err)
+	return pv
 }
 
 // reserve is what an agent does with a Released volume that it has verified.
@@ -319,7 +325,12 @@ func (w *world) reserve(pvName string) {
 }
 
 func (w *world) addClaim(name string) {
-	_, err := w.client.CoreV1().PersistentVolumeClaims(namespace).Create(w.ctx, &corev1.PersistentVolumeClaim{
+	_, err := w.client.CoreV1().PersistentVolumeClaims(namespace).Create(w.ctx, pvcOf(name), metav1.CreateOptions{})
+	must(w, err)
+}
+
+func pvcOf(name string) *corev1.PersistentVolumeClaim {
+	return &corev1.PersistentVolumeClaim{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, UID: types.UID("claim-" + name)},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: ptr.To(class),
@@ -327,8 +338,7 @@ func (w *world) addClaim(name string) {
 			Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}},
 		},
 		Status: corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending},
-	}, metav1.CreateOptions{})
-	must(w, err)
+	}
 }
 
 // addMember adds the claim and the pod of a member, such as db-0.
