@@ -102,9 +102,9 @@ func (c *Cluster) Issue(v Verdict, freshUUID func() string) bool {
 	if v.Rule == FirstInstall {
 		g.Position = datadir.Position{UUID: freshUUID(), Seqno: 0}
 	}
-	parents := lived(*r)
-	if v.Rule != ByOverride { // all that reported are of one line: the new epoch goes on from the end of it
-		parents = line(g.Reports)
+	parents := ancestors(g.Reports, g.Position)
+	if v.Rule == ByOverride { // only the chosen one's line goes on
+		parents = ancestors([]Report{*r}, g.Position)
 	}
 	g.Epochs = datadir.Descend(parents, datadir.Epoch{ID: g.ID, Attempt: g.Attempt, Begin: g.Position})
 	c.Grants = append(slices.Clone(c.Grants), g)

@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -54,6 +55,26 @@ func lived(r Report) []datadir.Epoch {
 		epochs = epochs[:len(epochs)-1]
 	}
 	return epochs
+}
+
+// ancestors gives the epochs before one that begins at a position: those in which
+// the reports' data was written, and those that are known to have begun at this
+// very position. Others that are known only have perhaps never begun.
+func ancestors(reports []Report, begin datadir.Position) []datadir.Epoch {
+	all := slices.Clone(line(reports))
+	var known []datadir.Epoch
+	for _, r := range reports {
+		if r.Class != datadir.Foreign {
+			known = append(known, r.Evidence.epochs()...)
+		}
+	}
+	slices.SortStableFunc(known, func(a, b datadir.Epoch) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	for _, e := range known {
+		if e.Begin == begin && !livedThrough(all, e) && (len(all) == 0 || e.Attempt > newest(all).Attempt) {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // tail says how a report's data left a line of epochs: it went on in one of them
