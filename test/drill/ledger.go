@@ -133,7 +133,9 @@ func (l *Ledger) Acknowledged() int {
 	return len(l.acknowledged)
 }
 
-// Check counts how many of the acknowledged rows a server has and lacks.
+// Check counts how many of the acknowledged rows a server has and lacks. A
+// member may acknowledge a row before another one has applied it, so the read
+// waits for what was committed anywhere before it (wsrep_sync_wait).
 func (l *Ledger) Check(ctx context.Context, address string) (found, lost int, err error) {
 	l.mu.Lock()
 	acknowledged := l.acknowledged
@@ -143,6 +145,9 @@ func (l *Ledger) Check(ctx context.Context, address string) (found, lost int, er
 		return 0, 0, err
 	}
 	defer db.Close()
+	if _, err := db.ExecContext(ctx, "SET SESSION wsrep_sync_wait = 1"); err != nil { // there is one connection
+		return 0, 0, fmt.Errorf("read ledger from %s: %w", address, err)
+	}
 	rows, err := db.QueryContext(ctx, "SELECT k FROM "+database+".ledger")
 	if err != nil {
 		return 0, 0, fmt.Errorf("read ledger from %s: %w", address, err)
