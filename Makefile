@@ -116,10 +116,10 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	go vet ./...
 	CGO_ENABLED=1 go test -race $(FAST)
 	go test -tags controlplane -run ControlPlane ./pkg/provisioner ./pkg/galeracluster
-	go test -p 1 -timeout 60m $(SLOW)
-	$(MAKE) fuzz
-	$(MAKE) explore
+	$(MAKE) fuzz FUZZTIME=1s
+	$(MAKE) explore EXPLORE=90
 	$(MAKE) chaos
+	go test -p 1 -timeout 75m $(SLOW)
 
 .PHONY: check
 check: ## the fast part of the tests: lint, unit, race
