@@ -77,6 +77,9 @@ func (c *Cluster) OpenGrant(v Verdict) (*Grant, bool) {
 	if !found || r.PodUID != g.PodUID || r.Start != g.Start || r.Volume != g.Volume {
 		return nil, false
 	}
+	if slices.ContainsFunc(v.Without, func(ordinal int) bool { return !slices.Contains(g.Without, ordinal) }) {
+		return nil, false // the record says of whom nothing was needed
+	}
 	if g.Rule != v.Rule || (v.Rule != FirstInstall && g.Position != v.Position) {
 		return nil, false
 	}

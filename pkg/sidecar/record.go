@@ -51,6 +51,7 @@ func (s *Sidecar) record(ctx context.Context) {
 func (s *Sidecar) recordOnce(ctx context.Context, last *recorder) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	before := s.savedView()
 	status, err := s.Server.Status(ctx)
 	ready := s.unready(status, err) == ""
 	s.metrics.server(status, ready)
@@ -59,6 +60,9 @@ func (s *Sidecar) recordOnce(ctx context.Context, last *recorder) error {
 		return errors.Join(errs...) // a server that is not there yet, or not any more, is no error of recording
 	}
 	sighting := rebuild.Sighting{Position: datadir.Undefined, View: status.View}
+	if v := s.savedView(); v.ID == before.ID && len(v.Members) == len(status.View) {
+		sighting.ID = v.ID
+	}
 	if p := status.Position(); p.IsReal() {
 		if err := s.makeDurable(ctx, last, p); err != nil {
 			errs = append(errs, err)
@@ -67,6 +71,17 @@ func (s *Sidecar) recordOnce(ctx context.Context, last *recorder) error {
 		}
 	}
 	return errors.Join(append(errs, s.tell(ctx, last, sighting))...)
+}
+
+// savedView is the last Primary view that the server has saved; none when it
+// cannot be read. The server saves a view at once, and shows it when it has
+// applied everything from before it.
+func (s *Sidecar) savedView() datadir.View {
+	view, _, err := datadir.ReadGvwstate(s.Volume.Data)
+	if err != nil || view == nil {
+		return datadir.View{}
+	}
+	return *view
 }
 
 // makeDurable sees that a position that the server has committed is on disk, and
@@ -91,7 +106,7 @@ const heartbeat = time.Minute
 
 // tell writes a sighting into the object, when there is news and not too often.
 func (s *Sidecar) tell(ctx context.Context, last *recorder, sighting rebuild.Sighting) error {
-	news := sighting.Position != last.object.Position || !slices.Equal(sighting.View, last.object.View)
+	news := sighting.Position != last.object.Position || sighting.ID != last.object.ID || !slices.Equal(sighting.View, last.object.View)
 	age := time.Since(last.written)
 	if s.Store == nil || age < s.ObjectInterval || !news && age < heartbeat {
 		return nil

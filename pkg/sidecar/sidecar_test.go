@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -171,6 +172,32 @@ func TestPositionIsNotedAfterItIsDurable(t *testing.T) {
 			t.Errorf("%v, observed %v", err, store.state.Observed)
 		}
 	})
+}
+
+// TestSavedViewIsSettled: the object learns which saved view the server shows, and
+// only when the file names as many members as the server does.
+func TestSavedViewIsSettled(t *testing.T) {
+	s, _, store := newSidecar(t)
+	s.Volume.Data = t.TempDir()
+	grant := rebuild.Grant{Attempt: 1, ID: "b", Consumed: true, Position: datadir.Position{UUID: history, Seqno: 0}}
+	store.state.Grants = []rebuild.Grant{grant}
+	var last recorder
+	for _, step := range []struct {
+		members int
+		want    rebuild.Settled
+	}{
+		{0, rebuild.Settled{}},
+		{2, rebuild.Settled{}},
+		{1, rebuild.Settled{Epoch: "b", View: other + " 4"}},
+	} {
+		content := "my_uuid: " + other + "\n#vwbeg\nview_id: 3 " + other + " 4\nbootstrap: 0\n" + strings.Repeat("member: "+other+" 0\n", step.members) + "#vwend\n"
+		if err := os.WriteFile(filepath.Join(s.Volume.Data, "gvwstate.dat"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.recordOnce(t.Context(), &last); err != nil || store.state.Settled != step.want {
+			t.Errorf("%d members saved, one shown: %+v, %v; expected %+v", step.members, store.state.Settled, err, step.want)
+		}
+	}
 }
 
 // TestMemberThatStartedWithoutAPI: when the API server is back, the report is
