@@ -56,8 +56,37 @@ func (d Directory) Recover(ctx context.Context) (Recovered, error) {
 	return Recovered{}, fmt.Errorf("recover %s: hung %d times\n%s", d.Root, tries, complaints(d.Log()))
 }
 
-// recoveryPatience is how long a recovery of the small directories here may take.
-const recoveryPatience = 30 * time.Second
+// recoveryPatience is how long a recovery of the small directories here may take
+// to tell the position on a busy machine, and afterPosition how long its shutdown.
+const (
+	recoveryPatience = 5 * time.Minute
+	afterPosition    = 20 * time.Second
+)
+
+// recovered waits for the end of a recovery; ended is false when it has told its
+// position and does not end, or tells none.
+func (s *Server) recovered(ctx context.Context) (ended bool, err error) {
+	limit := time.After(recoveryPatience)
+	told := time.NewTicker(time.Second)
+	defer told.Stop()
+	var hangs <-chan time.Time // set when the position is told
+	for {
+		select {
+		case <-s.ended:
+			return true, nil
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-limit:
+			return false, nil
+		case <-hangs:
+			return false, nil
+		case <-told.C:
+			if hangs == nil && datadir.ParseRecovery(s.dir.Log()).Found {
+				hangs = time.After(afterPosition)
+			}
+		}
+	}
+}
 
 // recover runs the recovery once; ended is false when it had to be killed.
 func (d Directory) recover(ctx context.Context) (r Recovered, ended bool, err error) {
@@ -75,13 +104,7 @@ func (d Directory) recover(ctx context.Context) (r Recovered, ended bool, err er
 	if err := s.launch("--wsrep-recover", "--innodb-buffer-pool-size="+cmp.Or(d.RecoveryPool, "128M")); err != nil {
 		return r, false, err
 	}
-	select {
-	case <-s.ended:
-		ended = true
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-time.After(recoveryPatience):
-	}
+	ended, err = s.recovered(ctx)
 	if !ended {
 		s.process.Kill()
 		<-s.ended
