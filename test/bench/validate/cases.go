@@ -24,6 +24,9 @@ type bench struct {
 }
 
 func (o options) run(ctx context.Context) error {
+	if o.rounds < 1 {
+		return fmt.Errorf("--rounds %d: expected 1 or more", o.rounds)
+	}
 	d, err := o.prepare(ctx)
 	if err != nil {
 		return err
