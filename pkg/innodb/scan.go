@@ -102,6 +102,28 @@ func (v *verification) scan(ctx context.Context) error {
 	return nil
 }
 
+// warmUp is how much is read ahead while headers, log and dictionary are read.
+const warmUp = 128 << 20
+
+// readAhead lets the disk begin with the file that the scan will begin with. It
+// need not be waited for.
+func (v *verification) readAhead() {
+	if v.report.Level == Quick || v.report.Level == Sample || v.limiter != nil || len(v.layout.files) == 0 {
+		return
+	}
+	largest := slices.MaxFunc(v.layout.files, func(a, b *datafile) int { return cmp.Compare(a.size, b.size) })
+	go func() {
+		f, err := os.Open(largest.path)
+		if err != nil {
+			return // the scan says so
+		}
+		defer f.Close()
+		for offset := int64(0); offset < min(warmUp, largest.size); offset += ahead {
+			_ = unix.Fadvise(int(f.Fd()), offset, ahead, unix.FADV_WILLNEED)
+		}
+	}()
+}
+
 func (s *scan) run(ctx context.Context, workers int) error {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -125,6 +147,7 @@ func (s *scan) work(ctx context.Context) error {
 			return nil
 		}
 		if s.limiter != nil {
+			_ = unix.Fadvise(int(r.f.Fd()), offset, chunkSize, unix.FADV_WILLNEED) // the disk works while this waits
 			if err := s.limiter.WaitN(ctx, int(min(chunkSize, r.file.size-offset))); err != nil {
 				return err
 			}

@@ -18,7 +18,9 @@ import (
 func Verify(ctx context.Context, dir string, opt Options) (Report, error) {
 	v := verification{dir: filepath.Clean(dir), opt: opt}
 	if opt.Rate > 0 {
-		v.limiter = rate.NewLimiter(rate.Limit(opt.Rate), chunkSize)
+		// A quarter of a second may be caught up with, or every stall of the machine
+		// would slow the reading down for good.
+		v.limiter = rate.NewLimiter(rate.Limit(opt.Rate), int(max(opt.Rate/4, chunkSize)))
 	}
 	v.report = Report{Dir: dir, Level: opt.level(), Findings: []Finding{}}
 	if info, err := os.Stat(dir); err != nil {
@@ -59,6 +61,7 @@ func (v *verification) run(ctx context.Context) error {
 	for _, f := range v.layout.findings {
 		v.find(f)
 	}
+	v.readAhead()
 	v.report.InUse = inUse(v.dir)
 	if v.report.InUse {
 		v.find(Finding{Verdict: NotVerified, Code: InUse, File: ".", Page: -1, Expected: "a directory without a running server",

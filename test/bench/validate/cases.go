@@ -129,7 +129,7 @@ func (b *bench) positions(ctx context.Context) error {
 }
 
 // rate is in bytes a second: a part of what the disk can do.
-const rate = 200 << 20
+const rate = 100 << 20
 
 // rated checks while another process reads from the same disk.
 func (b *bench) rated(ctx context.Context) error {
