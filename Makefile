@@ -111,6 +111,10 @@ bench-validate: deps ## galera-init validate beside innochecksum, dd and the ser
 	go build -o $(BIN)/bench-validate ./test/bench/validate
 	$(BIN)/bench-validate
 
+.PHONY: outages
+outages: bed-build ## the test bed's long outages: nodes away, a partition, a second power cut, damage, scaling
+	go test ./test/e2e -tags outages -v -timeout 75m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale'
+
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...

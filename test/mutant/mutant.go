@@ -30,8 +30,8 @@ var (
 	// the group keeps the other servers from noticing, which would end it.
 	BootstrapAlways = []Mutation{
 		{"pkg/member/start.go", "WriteGrastate(m.Volume.Data, me.Position, false)", "WriteGrastate(m.Volume.Data, me.Position, true)"},
-		{"pkg/member/start.go", "return m.replace(me, state, extra...)",
-			`return m.replace(me, state, append(extra, "--wsrep-new-cluster", "--wsrep-cluster-name=second")...)`},
+		{"pkg/member/start.go", "return m.replace(me, state.Addresses(), extra...)",
+			`return m.replace(me, state.Addresses(), append(extra, "--wsrep-new-cluster", "--wsrep-cluster-name=second")...)`},
 	}
 	// LowestOrdinal: whoever has the lowest ordinal starts the cluster, whatever was
 	// observed. The others join although they are ahead, and hand over nothing, for
