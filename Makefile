@@ -62,7 +62,7 @@ drill-runs: bed-build ## the first disaster N times in a row (N=10)
 chaos: deps control-plane ## kill members at random moments, N rounds (N=25), from seed SEED (0): rows lost, double bootstraps, seconds
 	@mkdir -p $(BIN)
 	go build -o $(BIN)/chaos ./test/chaos/cmd/chaos
-	$(BIN)/chaos --rounds $(or $(N),25) --seed $(or $(SEED),0)
+	$(BIN)/chaos --lanes 2 --rounds $(or $(N),25) --seed $(or $(SEED),0)
 
 .PHONY: race-rounds
 race-rounds: build control-plane ## 100 re-created pods race the PV controller, N rounds (N=50): how many get a wrong home

@@ -19,15 +19,19 @@ import (
 type Options struct {
 	Scratch string // a directory for everything that is written, short and empty
 	Program string // the galera-init that is attacked
-	Seed    int    // of the first round; the others follow it
-	Rounds  int
-	Lanes   int // clusters that are attacked at the same time
+	// Plant takes the place of Program when a cluster is installed; may be empty.
+	Plant  string
+	Seed   int // of the first round; the others follow it
+	Rounds int
+	Lanes  int // clusters that are attacked at the same time
 	// Fresh is how many rounds a cluster lives before a new one takes its place.
 	Fresh int
 	// Limit is how long a cluster may take to recover before that is a fault.
 	Limit time.Duration
 	// Logs is where what members said in a round with faults is kept.
-	Logs     string
+	Logs string
+	// KeepAll keeps that of all rounds.
+	KeepAll  bool
 	Progress *drill.Progress
 }
 
@@ -109,6 +113,14 @@ func (l *lane) up(ctx context.Context) error {
 	}
 	if err := l.cluster.Synced(ctx, installed); err != nil {
 		return fmt.Errorf("install: %w", err)
+	}
+	for _, m := range l.cluster.Members {
+		if l.Plant == "" {
+			break
+		}
+		if err := m.Install(l.Plant); err != nil {
+			return err
+		}
 	}
 	server, err := drill.AskServer(ctx, &net.Dialer{}, l.cluster.Members[0].Address())
 	if err != nil {

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 // TestMutantsAreCaught attacks programs that are wrong on purpose: each has to
 // show in an attack that it cannot bear, and for the reason that is named.
 func TestMutantsAreCaught(t *testing.T) {
+	program, err := loopback.Build(t.Context(), scratch)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name      string
 		mutations []mutant.Mutation
@@ -45,12 +49,12 @@ func TestMutantsAreCaught(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			program, err := loopback.Build(t.Context(), scratch, overlay...)
+			plant, err := loopback.Build(t.Context(), dir, overlay...)
 			if err != nil {
 				t.Fatal(err)
 			}
 			rounds, err := Run(t.Context(), Options{
-				Scratch: scratch, Program: program, Seed: seedOf(test.attack), Rounds: 1, Lanes: 1, Fresh: 1, Limit: 2 * time.Minute,
+				Scratch: scratch, Program: program, Plant: plant, Seed: seedOf(test.attack), Rounds: 1, Lanes: 1, Fresh: 1, Limit: 2 * time.Minute,
 				Logs: dir, Progress: drill.NewProgress(os.Stderr, false),
 			})
 			if err != nil {

@@ -9,14 +9,15 @@ import (
 
 // judge adds what was seen of the processes to what the drill's judge finds in
 // the servers' own words.
-func (r *Round) judge(runs []loopback.Run, history string) {
+func (r *Round) judge(all []loopback.Run, before int, history string) {
+	runs := all[before:]
 	for _, fault := range r.Act.Judge() {
 		r.Faults = append(r.Faults, fault)
 	}
 	fault := func(format string, args ...any) {
 		r.Faults = append(r.Faults, r.Act.Name+": "+fmt.Sprintf(format, args...))
 	}
-	for _, pair := range loopback.Concurrent(runs) {
+	for _, pair := range loopback.Concurrent(all, before) {
 		r.Concurrent++
 		fault("member %d bootstrapped while the server of member %d ran", pair[1].Ordinal, pair[0].Ordinal)
 	}

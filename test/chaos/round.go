@@ -60,12 +60,15 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 	if err := l.recover(ctx, &r); err != nil {
 		r.Faults = append(r.Faults, fmt.Sprintf("%s: %v; %s", r.Act.Name, err, l.verdict(ctx)))
 	}
-	if err := l.examine(ctx, &r, l.cluster.Runs()[before:]); err != nil {
+	if err := l.examine(ctx, &r, before); err != nil {
 		return r, err
 	}
 	l.Progress.Stage("round %d, %s: Primary %.1fs, Synced %.1fs, %d rows, %d faults", seed, kind.Name, r.Primary, r.Synced, r.Act.RowsAcknowledged, len(r.Faults))
 	if len(r.Faults) == 0 {
-		return r, nil
+		if l.KeepAll {
+			err = l.keep(r)
+		}
+		return r, err
 	}
 	for _, fault := range r.Faults {
 		l.Progress.Stage("  %s", fault)
@@ -112,8 +115,10 @@ func (l *lane) recover(ctx context.Context, r *Round) error {
 }
 
 // examine fills in what the judge compares, and judges.
-func (l *lane) examine(ctx context.Context, r *Round, runs []loopback.Run) error {
+func (l *lane) examine(ctx context.Context, r *Round, before int) error {
 	l.quiet()
+	all := l.cluster.Runs()
+	runs := all[before:]
 	r.Act.RowsAcknowledged = l.ledger.Acknowledged()
 	state, err := l.cluster.State(ctx)
 	if err != nil {
@@ -132,7 +137,7 @@ func (l *lane) examine(ctx context.Context, r *Round, runs []loopback.Run) error
 		}
 		r.Act.Members = append(r.Act.Members, record)
 	}
-	r.judge(runs, l.history)
+	r.judge(all, before, l.history)
 	return nil
 }
 

@@ -92,7 +92,7 @@ func (a Act) CouldUseIST(joiner MemberRecord) bool {
 		return false
 	}
 	for _, donor := range a.Members {
-		if donor.Member != joiner.Member && donor.UUID == joiner.UUID && donor.OldestCached > 0 && donor.OldestCached <= joiner.Seqno+1 {
+		if donor.Member != joiner.Member && joiner.UUID == a.ClusterUUID && donor.OldestCached > 0 && donor.OldestCached <= joiner.Seqno+1 {
 			return true
 		}
 	}

@@ -35,6 +35,15 @@ func TestJudge(t *testing.T) {
 		{"stale bootstrap", func(a *Act) { a.Members[2].Seqno = 101 }, "although galera-2 was at 101"},
 		{"other history", func(a *Act) { a.Members[2].UUID = "v" }, "runs history u, galera-2 reported v"},
 		{"needless full copy", func(a *Act) { a.Members[0].Transfer = SST }, "galera-0 took a full copy"},
+		{"needless full copy from a member that never reported a position", func(a *Act) {
+			a.Rebuild, a.GrantsConsumed = false, 0
+			a.Interrupted = true
+			for i := range a.Members[1:] {
+				m := &a.Members[i+1]
+				m.Class, m.UUID, m.Seqno, m.Transfer = "EMPTY", "", -1, Stayed
+			}
+			a.Members[0].Transfer = SST
+		}, "galera-0 took a full copy"},
 		{"needed full copy", func(a *Act) {
 			a.Members[0].Transfer = SST
 			for i := range a.Members {

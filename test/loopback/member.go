@@ -52,10 +52,19 @@ func newMember(c *Cluster, dir, program string, kubeconfig []byte, ordinal int) 
 	if err != nil {
 		return nil, fmt.Errorf("make member %d: %w", ordinal, err)
 	}
-	if out, err := exec.Command(program, "install", dir).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("make member %d: install: %w: %s", ordinal, err, out)
+	if err := m.Install(program); err != nil {
+		return nil, fmt.Errorf("make member %d: %w", ordinal, err)
 	}
 	return m, nil
+}
+
+// Install puts a galera-init in the place of the member's: the next container
+// that starts runs it.
+func (m *Member) Install(program string) error {
+	if out, err := exec.Command(program, "install", m.dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("install %s: %w: %s", program, err, out)
+	}
+	return nil
 }
 
 // config is that of manifests/galera but for places, sizes, and how soon a silent

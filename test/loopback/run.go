@@ -31,12 +31,12 @@ func (r Run) overlaps(at time.Time) bool {
 	return !r.Connected.IsZero() && r.Connected.Before(at) && (r.Ended.IsZero() || r.Ended.After(at))
 }
 
-// Concurrent lists the runs whose servers were connected when another run's
-// server began a group of its own: what must never be.
-func Concurrent(runs []Run) [][2]Run {
+// Concurrent lists the runs whose servers were connected when the server of a
+// later one, from index since on, began a group of its own: what must never be.
+func Concurrent(runs []Run, since int) [][2]Run {
 	var found [][2]Run
 	for i, r := range runs {
-		if !r.Bootstrapped {
+		if i < since || !r.Bootstrapped {
 			continue
 		}
 		for j, other := range runs {

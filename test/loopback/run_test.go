@@ -20,10 +20,20 @@ func TestConcurrent(t *testing.T) {
 		{"group while another one only recovers", Run{Ordinal: 1, Started: at(0)}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if found := Concurrent([]Run{first, test.other}); len(found) != test.want {
+			if found := Concurrent([]Run{first, test.other}, 0); len(found) != test.want {
 				t.Errorf("%d pairs, expected %d: %+v", len(found), test.want, found)
 			}
 		})
+	}
+}
+
+// TestConcurrentWithAnOlderRun sees that a server that has run since before the
+// round counts.
+func TestConcurrentWithAnOlderRun(t *testing.T) {
+	older := Run{Ordinal: 1, Connected: time.Unix(1000, 0), Bootstrapped: true}
+	later := Run{Ordinal: 0, Connected: time.Unix(2000, 0), Bootstrapped: true}
+	if found := Concurrent([]Run{older, later}, 1); len(found) != 1 {
+		t.Errorf("%d pairs, expected 1: %+v", len(found), found)
 	}
 }
 

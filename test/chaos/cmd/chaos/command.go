@@ -20,6 +20,7 @@ type options struct {
 	rounds, seed, lanes, fresh int
 	limit                      time.Duration
 	out, program               string
+	keep                       bool
 }
 
 func command() *cobra.Command {
@@ -52,6 +53,7 @@ It needs root, mariadb-server, galera-4 and rsync, and the control plane's binar
 	flags.IntVar(&o.fresh, "fresh", 25, "rounds after which a cluster is replaced by a new one")
 	flags.DurationVar(&o.limit, "limit", 2*time.Minute, "time to recover, after which a round is given up as faulty; more on a busy machine")
 	flags.StringVar(&o.out, "out", "_out", "directory for chaos.json and the logs of rounds with faults")
+	flags.BoolVar(&o.keep, "keep-logs", false, "keep the logs of rounds without faults, too")
 	flags.StringVar(&o.program, "program", "", "the galera-init to attack; empty: one built from the source")
 	return cmd
 }
@@ -82,7 +84,7 @@ func (o options) run(ctx context.Context) error {
 	progress := drill.NewProgress(os.Stderr, statErr == nil && info.Mode()&os.ModeCharDevice != 0)
 	rounds, runErr := chaos.Run(ctx, chaos.Options{
 		Scratch: scratch, Program: program, Seed: o.seed, Rounds: o.rounds, Lanes: o.lanes, Fresh: o.fresh, Limit: o.limit,
-		Logs: filepath.Join(o.out, "chaos"), Progress: progress,
+		Logs: filepath.Join(o.out, "chaos"), KeepAll: o.keep, Progress: progress,
 	})
 	if len(rounds) > 0 {
 		if err := chaos.Report(rounds).Emit(os.Stdout, o.out); err != nil {
