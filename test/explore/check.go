@@ -49,8 +49,8 @@ func (s *step) judgeData(i int, before object, g grant, chosen volume, person bo
 		}
 	}
 	for j, v := range w.volumes {
-		if !v.exists || v.gone || v.class == victim {
-			continue
+		if !v.exists || v.gone || v.class == victim || w.volumeOf(int(v.member)) != j {
+			continue // destroyed, or given up by a person for a blank one
 		}
 		if install && j != i && v.data.uuid != 0 {
 			s.fail("I9: a first installation while volume %d holds data", j)
