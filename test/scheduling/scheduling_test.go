@@ -53,7 +53,7 @@ func TestTwentyClaimsForTen(t *testing.T) {
 	slices.Sort(took)
 	t.Logf("from vgextend to the next member bound: %v", took)
 	// On a machine with nothing else to do it is one to two seconds. A pod that no
-	// event wakes would wait for half a minute at least.
+	// event wakes would wait for minutes.
 	if took[1] > 10*time.Second {
 		t.Errorf("the median of %v is more than 10s: no event wakes the next member", took)
 	}
