@@ -40,9 +40,14 @@ const (
 )
 
 func (s *scanner) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	in := s.log.open(ctx)
+	reading, cancel := context.WithCancel(ctx)
+	in := s.log.open(reading)
+	// The file is the caller's again when the scan returns: the reader has ended.
+	defer func() {
+		cancel()
+		for range in.filled {
+		}
+	}()
 	var rest []byte
 	for c := range in.filled {
 		if err := errors.Join(ctx.Err(), c.err); err != nil {
