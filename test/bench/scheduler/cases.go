@@ -18,6 +18,8 @@ type kind struct {
 	// home is the only node that is right for the n-th pod, "" when many are.
 	home func(w world, n int) string
 	ours bool // the pod has a claim of Berth's class
+	// faster is how much faster ours has to be in a large cluster, 0 for no goal.
+	faster float64
 }
 
 func anywhere(world, int) string { return "" }
@@ -25,7 +27,7 @@ func anywhere(world, int) string { return "" }
 // boundVolume is a member whose claim is bound to the volume with its data.
 func boundVolume() kind {
 	return kind{
-		name: "bound volume", ours: true,
+		name: "bound volume", ours: true, faster: 60,
 		pod:  func(n int) *corev1.Pod { return memberPod(member{"db", n}) },
 		home: func(w world, n int) string { return w.home(member{"db", n}) },
 	}
@@ -34,7 +36,7 @@ func boundVolume() kind {
 // newVolume is a member whose claim has no volume.
 func newVolume() kind {
 	return kind{
-		name: "new volume", ours: true, home: anywhere,
+		name: "new volume", ours: true, faster: 400, home: anywhere,
 		pod: func(n int) *corev1.Pod { return memberPod(member{"new", n}) },
 	}
 }

@@ -124,12 +124,12 @@ func (l *lane) run(k kind, pods int) (sample, error) {
 
 // warm runs a few pods, again until they are placed: a plugin may still compare
 // with the API server what its stores hold.
-func (l *lane) warm(k kind, pods int) error {
+func (l *lane) warm(k kind, pods int) (sample, error) {
 	limit := time.Now().Add(time.Minute)
 	for {
-		_, err := l.run(k, pods)
+		cost, err := l.run(k, pods)
 		if err == nil || time.Now().After(limit) {
-			return err
+			return cost, err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

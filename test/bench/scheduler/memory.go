@@ -27,8 +27,8 @@ func footprint(report *figures.Report, w world) error {
 	}
 	release()
 	report.Add(fmt.Sprintf("%d nodes, %d volumes: memory of the stores", w.nodes, w.volumes), figures.F("mebibytes", without))
-	report.Add(fmt.Sprintf("%d nodes, %d volumes: memory of the stores and the inventory", w.nodes, w.volumes),
-		figures.F("mebibytes", with), figures.F(figures.Ratio, with/without))
+	report.Add(fmt.Sprintf("%d nodes, %d volumes: memory of the inventory", w.nodes, w.volumes),
+		figures.F("mebibytes", with-without), figures.F(figures.Ratio, (with-without)/without))
 	return nil
 }
 

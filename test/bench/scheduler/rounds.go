@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
@@ -13,31 +14,58 @@ type plan struct {
 	rounds int           // of each lane
 	length time.Duration // aimed at for a round
 	most   int           // pods a round
+	every  int           // round of foreign pods that the extender's lane takes part in
 }
 
-// result is what a lane cost in each round, and how many of its pods took the
-// place that an equal pod's cycle had left for them.
+// slow is a cycle of which one a round is enough.
+const slow = time.Second
+
+// result is what a lane cost in each of its rounds.
 type result struct {
 	lane    *lane
 	samples []sample
 	pods    int
-	batched float64
+}
+
+// besides is what this lane cost over what stock did, in each round in which both
+// ran: whatever the machine did then, it did to both.
+func (r result) besides(stock result) []float64 {
+	ours, theirs := r.byRound(), stock.byRound()
+	var ratios []float64
+	for round, cost := range ours {
+		if beside := theirs[round]; len(beside) > 0 {
+			ratios = append(ratios, mean(cost)/mean(beside))
+		}
+	}
+	return ratios
+}
+
+func (r result) byRound() map[int][]float64 {
+	costs := map[int][]float64{}
+	for _, s := range r.samples {
+		costs[s.round] = append(costs[s.round], cpuMicros(s))
+	}
+	return costs
 }
 
 // interleave measures a kind of pod in all lanes, round by round, so that
-// whatever else the machine does falls on all of them. The order turns around
-// each time, so that no lane always runs in the wake of the same other.
+// whatever else the machine does falls on all of them.
 func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 	results := make([]result, len(lanes))
 	for i, l := range lanes {
-		if err := l.warm(k, 1); err != nil { // the first cycle takes in all nodes
-			return nil, err
-		}
-		usual, err := l.run(k, min(3, p.most))
+		first, err := l.warm(k, 1) // the first cycle takes in all nodes
 		if err != nil {
 			return nil, err
 		}
-		results[i] = result{lane: l, pods: min(p.most, max(3, int(p.length/max(usual.cpu, 1))))}
+		least := 3
+		if first.cpu > slow {
+			least = 1
+		}
+		usual, err := l.run(k, min(least, p.most))
+		if err != nil {
+			return nil, err
+		}
+		results[i] = result{lane: l, pods: min(p.most, max(least, int(p.length/max(usual.cpu, 1))))}
 	}
 	if !k.ours {
 		// What is to be equal must also have equal rounds.
@@ -46,31 +74,61 @@ func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 			results[i].pods = least
 		}
 	}
-	order := make([]int, len(lanes))
-	for i := range order {
-		order[i] = i
-	}
-	for range p.rounds {
-		for _, i := range order {
-			r := &results[i]
-			before, err := hintsUsed(r.lane.profile)
-			if err != nil {
-				return nil, err
+	for round := range p.rounds {
+		for _, turn := range turns(k, lanes, round, p.every) {
+			runtime.GC() // so that none pays for another's garbage
+			for _, i := range turn {
+				if err := results[i].take(k, round); err != nil {
+					return nil, err
+				}
 			}
-			s, err := r.lane.run(k, r.pods)
-			if err != nil {
-				return nil, err
-			}
-			after, err := hintsUsed(r.lane.profile)
-			if err != nil {
-				return nil, err
-			}
-			r.samples = append(r.samples, s)
-			r.batched += (after - before) / float64(r.pods*p.rounds)
 		}
-		slices.Reverse(order)
 	}
 	return results, nil
+}
+
+// turns are the lanes of a round in their order, in groups with a collection before
+// each. The order turns around each time, so that no lane always runs in the wake
+// of the same other. Foreign pods cost stock and ours the same but for noise: each
+// runs twice, so that neither is the one that drifts, with nothing between them.
+func turns(k kind, lanes []*lane, round, every int) [][]int {
+	var all [][]int
+	if k.ours {
+		for i := range lanes {
+			all = append(all, []int{i})
+		}
+	} else {
+		all = [][]int{{0, 1, 1, 0}}
+		if round%2 == 1 {
+			all = [][]int{{1, 0, 0, 1}}
+		}
+		for i := 2; i < len(lanes) && round%every == 0; i++ {
+			all = append(all, []int{i})
+		}
+	}
+	if round%2 == 1 {
+		slices.Reverse(all)
+	}
+	return all
+}
+
+// take measures one round of the lane.
+func (r *result) take(k kind, round int) error {
+	before, err := hintsUsed(r.lane.profile)
+	if err != nil {
+		return err
+	}
+	s, err := r.lane.run(k, r.pods)
+	if err != nil {
+		return err
+	}
+	after, err := hintsUsed(r.lane.profile)
+	if err != nil {
+		return err
+	}
+	s.round, s.batched = round, (after-before)/float64(r.pods)
+	r.samples = append(r.samples, s)
+	return nil
 }
 
 // hintsUsed reads the scheduler's own count of pods that were batched.
