@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	storagevolume "k8s.io/component-helpers/storage/volume"
 
 	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
@@ -77,6 +78,39 @@ func (i *Inventory) Room(node string) placement.Room {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return i.room(node)
+}
+
+// LatestRoom is Room as of now.
+func (i *Inventory) LatestRoom(node string) placement.Room {
+	i.catchUp()
+	return i.Room(node)
+}
+
+// Publishers are the nodes that publish a volume group.
+func (i *Inventory) Publishers(vg string) []string {
+	i.catchUp()
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	g := i.ledger.groups[volume.NodeLabel(vg)]
+	if g == nil {
+		return nil
+	}
+	names := make([]string, 0, len(g.capacities))
+	for c := range g.capacities {
+		names = append(names, c.node)
+	}
+	return names
+}
+
+// MayMove says that a volume has come of which the room may have been promised in
+// another group than its own: nobody can tell from its claim that it was not.
+func (i *Inventory) MayMove(pv *corev1.PersistentVolume) bool {
+	pvc, exists := get[*corev1.PersistentVolumeClaim](i.claims, claimNameOf(pv.Spec.ClaimRef).String())
+	if !exists {
+		return false // no promise outlives its claim
+	}
+	node := pvc.Annotations[storagevolume.AnnSelectedNode]
+	return !slices.Contains(i.Publishers(pv.Annotations[volume.AnnotationVGUUID]), node)
 }
 
 func (i *Inventory) room(name string) placement.Room {

@@ -65,9 +65,9 @@ func groupLabels(n *corev1.Node) []string {
 	return labels
 }
 
-// publisher is the node whose agent published the capacity, or "" for somebody
+// Publisher is the node whose agent published the capacity, or "" for somebody
 // else's.
-func publisher(c *storagev1.CSIStorageCapacity) string {
+func Publisher(c *storagev1.CSIStorageCapacity) string {
 	if c.Namespace != volume.SystemNamespace {
 		return ""
 	}
@@ -145,6 +145,10 @@ func VolumeKeys(pv *corev1.PersistentVolume) []string {
 	}
 	return keys
 }
+
+// KeyOfSiblings says that a key is one that all members of a cluster have, and not
+// that of one claim.
+func KeyOfSiblings(key string) bool { return strings.HasPrefix(key, "/") }
 
 // A slash cannot begin a namespace, so that kinds of keys do not meet.
 const (

@@ -153,13 +153,13 @@ func (i *Inventory) applyCapacity(key string, stale map[placement.ClaimName]stru
 		delete(l.capacities, key)
 	}
 	o, exists := get[*storagev1.CSIStorageCapacity](i.capacities, key)
-	if !exists || publisher(o) == "" {
+	if !exists || Publisher(o) == "" {
 		l.checks.forget(key)
 		return
 	}
 	vg := o.Annotations[volume.AnnotationVGUUID]
 	c := &capacity{
-		key: key, node: publisher(o), class: o.StorageClassName, vg: vg, uid: o.UID,
+		key: key, node: Publisher(o), class: o.StorageClassName, vg: vg, uid: o.UID,
 		group: l.group(volume.NodeLabel(vg)),
 		seqno: seqnoOf(o.Annotations, 0), // unreadable is older than everything: promises stay open
 	}

@@ -39,6 +39,18 @@ func (v Verdict) Judge(r Room) Judgement {
 	return j
 }
 
+// Shuns says that the node is out of the question because of a sibling.
+func (v Verdict) Shuns(node string) bool {
+	_, taken := v.taken[node]
+	return taken
+}
+
+// Holds says that the claims in question had a promise on the node, so that a later
+// Judge may take it off what is free there.
+func (v Verdict) Holds(node string) bool {
+	return slices.ContainsFunc(v.own, func(p Promise) bool { return p.Node == node })
+}
+
 // available is what is free and not promised, except to the claims in question:
 // a claim does not compete with itself.
 func (v Verdict) available(node string, p Pool) int64 {

@@ -23,8 +23,12 @@ func (p *VolumeHome) Permit(ctx context.Context, state fwk.CycleState, pod *core
 	}
 	p.asking.begin(pod, c)
 	go p.confirm(klog.FromContext(ctx), pod, c, node)
-	return fwk.NewStatus(fwk.Wait), p.args.ConfirmTimeout.Duration
+	return fwk.NewStatus(fwk.Wait), p.args.ConfirmTimeout.Duration + confirmGrace
 }
+
+// confirmGrace is how much longer the framework waits for the answer than we do: it
+// is up to us to give up, and to have the pod tried again.
+const confirmGrace = 5 * time.Second
 
 // confirm lets the pod go on, or sends it back to be decided anew.
 func (p *VolumeHome) confirm(logger klog.Logger, pod *corev1.Pod, c *cycle, node string) {

@@ -3,26 +3,32 @@ package plugin
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/client-go/tools/cache"
-	storagevolume "k8s.io/component-helpers/storage/volume"
 	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 
-	"github.com/berth-dev/berth/pkg/inventory"
 	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
 // EventsToRegister lists what can end a wait: every Reason's Unblock shows up as
-// one of these. A hint that says Queue in vain costs one scheduling cycle, one
-// that says Skip in vain costs an outage of minutes, so hints err to Queue.
+// one of these. The framework asks for it when the profile is complete, so a
+// profile that cannot work is refused here.
 func (p *VolumeHome) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
+	if err := checkProfile(p.profile); err != nil {
+		return nil, err
+	}
+	return p.events(), nil
+}
+
+// events are the events with their hints. A hint that says Queue in vain costs one
+// scheduling cycle, one that says Skip in vain costs an outage of minutes, so hints
+// err to Queue.
+func (p *VolumeHome) events() []fwk.ClusterEventWithHint {
 	on := func(resource fwk.EventResource, actions fwk.ActionType, hint fwk.QueueingHintFn) fwk.ClusterEventWithHint {
 		return fwk.ClusterEventWithHint{
 			Event:          fwk.ClusterEvent{Resource: resource, ActionType: actions},
@@ -34,18 +40,18 @@ func (p *VolumeHome) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHi
 		return e
 	}
 	return []fwk.ClusterEventWithHint{
-		narrowed(on(fwk.PersistentVolume, fwk.Add|fwk.Update|fwk.Delete, hint(volumeMatters)), prehint(p.podsOfVolume)),
-		narrowed(on(fwk.PersistentVolumeClaim, fwk.Add|fwk.Update|fwk.Delete, hint(claimMatters)), prehint(p.podsOfClaim)),
-		on(fwk.Node, fwk.Add|fwk.Delete|fwk.UpdateNodeLabel|fwk.UpdateNodeCondition|fwk.UpdateNodeTaint, hint(nodeMatters)),
-		on(fwk.CSIStorageCapacity, fwk.Add|fwk.Update, hint(capacityMatters)),
+		narrowed(on(fwk.PersistentVolume, fwk.Add|fwk.Update|fwk.Delete, hint(p.volumeHelps)), prehint(p.podsOfVolume)),
+		narrowed(on(fwk.PersistentVolumeClaim, fwk.Add|fwk.Update|fwk.Delete, hint(p.claimHelps)), prehint(p.podsOfClaim)),
+		on(fwk.Node, fwk.Add|fwk.Delete|fwk.UpdateNodeLabel|fwk.UpdateNodeCondition|fwk.UpdateNodeTaint, hint(nodeHelps)),
+		on(fwk.CSIStorageCapacity, fwk.Add|fwk.Update|fwk.Delete, hint(p.capacityHelps)),
 		on(fwk.StorageClass, fwk.Add, nil),
-		on(fwk.AssignedPod, fwk.Delete, hint(podMatters)),
-	}, nil
+		on(fwk.AssignedPod, fwk.Delete, hint(p.departureHelps)),
+	}
 }
 
 // hint adapts a question about one kind of object. Of an event that adds or
 // deletes, the other object is nil.
-func hint[T any](matters func(pod *corev1.Pod, old, now *T) bool) fwk.QueueingHintFn {
+func hint[T any](helps func(pod *corev1.Pod, old, now *T) bool) fwk.QueueingHintFn {
 	return func(logger klog.Logger, pod *corev1.Pod, oldObj, newObj any) (fwk.QueueingHint, error) {
 		old, err := as[T](oldObj)
 		if err != nil {
@@ -55,7 +61,7 @@ func hint[T any](matters func(pod *corev1.Pod, old, now *T) bool) fwk.QueueingHi
 		if err != nil {
 			return fwk.Queue, err
 		}
-		if matters(pod, old, now) {
+		if helps(pod, old, now) {
 			logger.V(5).Info("Queued a pod for an event", "pod", klog.KObj(pod), "plugin", Name)
 			return fwk.Queue, nil
 		}
@@ -77,84 +83,97 @@ func as[T any](o any) (*T, error) {
 	return t, nil
 }
 
-// volumeMatters: the pod's own volume, or a sibling's.
-func volumeMatters(pod *corev1.Pod, old, now *corev1.PersistentVolume) bool {
-	keys := inventory.PodKeys(pod)
-	for _, pv := range []*corev1.PersistentVolume{old, now} {
-		if pv == nil {
-			continue
-		}
-		for _, key := range inventory.VolumeKeys(pv) {
-			if slices.Contains(keys, key) {
-				return true
-			}
-		}
+// volumeHelps: the pod's own volume, or a sibling's, has changed; or there is room
+// now that the volume is counted, or is gone.
+func (p *VolumeHome) volumeHelps(pod *corev1.Pod, old, now *corev1.PersistentVolume) bool {
+	s := p.sightings.of(old, now)
+	if len(s.keys) == 0 {
+		return false // none of ours
 	}
-	return false
-}
-
-// claimMatters: the pod's own claim, or one that gave up a node before its volume
-// was made. A promise to a claim in any namespace may be what fills the node.
-func claimMatters(pod *corev1.Pod, old, now *corev1.PersistentVolumeClaim) bool {
-	if gaveUp(old, now) {
+	w, known := p.waits.of(pod)
+	if !known {
+		own, sibling := waitOf(pod).matches(s.keys)
+		return own || sibling
+	}
+	own, sibling := w.matches(s.keys)
+	c := w.concerns()
+	if s.changed && (own || sibling && c.siblings) {
 		return true
 	}
-	return now != nil && slices.Contains(inventory.PodKeys(pod), klog.KObj(now).String())
-}
-
-func gaveUp(old, now *corev1.PersistentVolumeClaim) bool {
-	return old != nil && old.Spec.VolumeName == "" && selected(old) != "" && (now == nil || selected(now) != selected(old))
-}
-
-func selected(pvc *corev1.PersistentVolumeClaim) string {
-	return pvc.Annotations[storagevolume.AnnSelectedNode]
-}
-
-// nodeMatters: heartbeats do not.
-func nodeMatters(_ *corev1.Pod, old, now *corev1.Node) bool {
-	return old == nil || now == nil ||
-		old.Spec.Unschedulable != now.Spec.Unschedulable ||
-		isReady(old) != isReady(now) ||
-		inventory.OutOfService(old) != inventory.OutOfService(now) ||
-		!maps.Equal(ourLabels(old), ourLabels(now))
-}
-
-func isReady(n *corev1.Node) bool {
-	for _, c := range n.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
-func ourLabels(n *corev1.Node) map[string]string {
-	ours := map[string]string{}
-	for label, value := range n.Labels {
-		if label == placement.StorageLabel || strings.HasPrefix(label, volume.NodeLabelPrefix) {
-			ours[label] = value
-		}
-	}
-	return ours
-}
-
-// capacityMatters: a node that reports, more room, or a volume group that has
-// caught up with what was promised.
-func capacityMatters(_ *corev1.Pod, old, now *storagev1.CSIStorageCapacity) bool {
-	if now == nil || now.Namespace != volume.SystemNamespace {
+	if !c.room {
 		return false
 	}
-	return old == nil || free(now) > free(old) || !maps.Equal(old.Annotations, now.Annotations)
+	return s.changed && now != nil && now.Spec.ClaimRef != nil && p.inventory.MayMove(now) ||
+		old != nil && p.roomIn(w, old.Annotations) || now != nil && p.roomIn(w, now.Annotations)
 }
 
-func free(c *storagev1.CSIStorageCapacity) int64 {
-	if c.Capacity == nil {
-		return 0
+// claimHelps: the pod's own claim has changed; or another one gave up a node before
+// its volume was made. A promise to a claim in any namespace may be what fills the
+// node.
+func (p *VolumeHome) claimHelps(pod *corev1.Pod, old, now *corev1.PersistentVolumeClaim) bool {
+	w, known := p.waits.of(pod)
+	if !known {
+		w = waitOf(pod)
 	}
-	return c.Capacity.Value()
+	if now != nil {
+		if own, _ := w.matches([]string{klog.KObj(now).String()}); own {
+			return true
+		}
+	}
+	return gaveUp(old, now) && (!known || w.concerns().room && (selected(old) == "" || p.leftBy(w, selected(old))))
 }
 
-// podMatters: a pod that did not start after all gives its promise back.
-func podMatters(_ *corev1.Pod, old, _ *corev1.Pod) bool {
-	return old != nil && len(inventory.ClaimsOf(old)) > 0
+// capacityHelps: a node reports, or another volume group; or there is room.
+func (p *VolumeHome) capacityHelps(pod *corev1.Pod, old, now *storagev1.CSIStorageCapacity) bool {
+	if !published(old) && !published(now) || offersNoMore(old, now) {
+		return false
+	}
+	w, known := p.waits.of(pod)
+	if !known {
+		return true
+	}
+	c := w.concerns()
+	if c.reports && (old == nil || now == nil || !sameReport(old, now)) {
+		return true
+	}
+	return c.room && (old != nil && p.roomIn(w, old.Annotations) || now != nil && p.roomIn(w, now.Annotations))
+}
+
+// departureHelps: a pod that did not start after all gives its promise back.
+func (p *VolumeHome) departureHelps(pod *corev1.Pod, old, _ *corev1.Pod) bool {
+	if old == nil || !hasClaims(old) {
+		return false
+	}
+	w, known := p.waits.of(pod)
+	return !known || w.concerns().room && p.leftBy(w, old.Spec.NodeName)
+}
+
+// roomIn says that there is room now on a node that publishes the volume group of
+// an object with these annotations, or on the node itself that published it.
+func (p *VolumeHome) roomIn(w wait, annotations map[string]string) bool {
+	if node := annotations[volume.AnnotationNode]; node != "" && p.roomOn(w, node) {
+		return true
+	}
+	return p.roomInGroup(w, annotations[volume.AnnotationVGUUID])
+}
+
+func (p *VolumeHome) roomInGroup(w wait, vg string) bool {
+	return slices.ContainsFunc(p.inventory.Publishers(vg), func(node string) bool { return p.roomOn(w, node) })
+}
+
+// roomOn says that the node would do now, or that this cannot be told from the
+// pod's verdict.
+func (p *VolumeHome) roomOn(w wait, node string) bool {
+	if w.verdict.Action == placement.Allow {
+		return w.verdict.Holds(node) || w.verdict.Judge(p.inventory.LatestRoom(node)).Fits
+	}
+	return w.verdict.Reason.Node == "" || w.verdict.Reason.Node == node
+}
+
+// leftBy says that there is room now in the volume groups of a node that somebody has
+// given up, or that the node was shunned for a sibling, of which the pod's verdict
+// does not know that it has left.
+func (p *VolumeHome) leftBy(w wait, node string) bool {
+	return w.verdict.Shuns(node) || p.roomOn(w, node) ||
+		slices.ContainsFunc(p.inventory.LatestRoom(node).Pools, func(pool placement.Pool) bool { return p.roomInGroup(w, pool.VG) })
 }

@@ -44,7 +44,7 @@ func TestHints(t *testing.T) {
 	up := node(corev1.ConditionTrue, false, nil)
 	capacity := func(namespace, free, seqno string) *storagev1.CSIStorageCapacity {
 		return &storagev1.CSIStorageCapacity{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Annotations: map[string]string{volume.AnnotationVGSeqno: seqno}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Annotations: map[string]string{volume.AnnotationNode: "n1", volume.AnnotationVGSeqno: seqno}},
 			Capacity:   ptr.To(resource.MustParse(free)),
 		}
 	}
@@ -92,11 +92,7 @@ func TestHints(t *testing.T) {
 		{"not what it says", fwk.Node, nil, &corev1.Pod{}, fwk.Queue},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			events, err := (&VolumeHome{}).EventsToRegister(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range events {
+			for _, e := range (&VolumeHome{}).events() {
 				if e.Event.Resource != x.resource {
 					continue
 				}
@@ -133,6 +129,9 @@ func TestPreHints(t *testing.T) {
 			Spec:       corev1.PersistentVolumeSpec{ClaimRef: &corev1.ObjectReference{Namespace: "shop", Name: claim}},
 		}
 	}
+	p := &VolumeHome{pods: pods}
+	roomless := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "else", Name: "roomless", UID: "roomless"}}
+	p.waits.enter(roomless, placement.Verdict{Action: placement.Allow})
 	making := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "shop", Name: "data-web-0", Annotations: map[string]string{storagevolume.AnnSelectedNode: "n1"},
 	}}
@@ -145,17 +144,13 @@ func TestPreHints(t *testing.T) {
 		all      bool
 		want     []string
 	}{
-		{"volume of a member: its cluster", fwk.PersistentVolume, nil, volumeOf("data-db-0"), false, []string{"db-0", "db-1"}},
-		{"volume of nobody here", fwk.PersistentVolume, nil, volumeOf("data-x-0"), false, nil},
+		{"volume of a member: its cluster, and who waits for room", fwk.PersistentVolume, nil, volumeOf("data-db-0"), false, []string{"db-0", "db-1", "roomless"}},
+		{"volume of nobody here: who waits for room", fwk.PersistentVolume, nil, volumeOf("data-x-0"), false, []string{"roomless"}},
 		{"claim: its pod", fwk.PersistentVolumeClaim, nil, making, false, []string{"web-0"}},
 		{"claim that gave up its node: everybody", fwk.PersistentVolumeClaim, making, given, true, nil},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			events, err := (&VolumeHome{pods: pods}).EventsToRegister(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, e := range events {
+			for _, e := range p.events() {
 				if e.Event.Resource != x.resource {
 					continue
 				}

@@ -31,10 +31,13 @@ type VolumeHome struct {
 	args      VolumeHomeArgs
 	inventory *inventory.Inventory
 	handle    handle
+	profile   profile
 	pods      cache.Indexer
 	recorder  events.EventRecorder
 	measures  measures
-	waiting   waiting
+	waits     waits // for events
+	sightings sightings
+	waiting   waiting // for reports to be compared
 	asking    asking
 	wide      *lru.Cache    // UIDs of pods that the best nodes were not enough for
 	next      atomic.Uint64 // node at which the search for the best begins
@@ -74,7 +77,7 @@ func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.P
 		return nil, fmt.Errorf("index pods: %w", err)
 	}
 	p := &VolumeHome{
-		life: ctx, args: args, inventory: i, handle: h,
+		life: ctx, args: args, inventory: i, handle: h, profile: profileOf(h),
 		pods:     pods.GetIndexer(),
 		recorder: h.EventRecorder(),
 		measures: newMeasures(),
@@ -98,11 +101,14 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
 	began := time.Now()
 	if reason != nil {
-		p.measures.decided(began, placement.Verdict{Action: placement.Refuse, Reason: *reason})
+		verdict := placement.Verdict{Action: placement.Refuse, Reason: *reason}
+		p.waits.enter(pod, verdict)
+		p.measures.decided(began, verdict)
 		return nil, refused(logger, *reason)
 	}
 	facts := p.inventory.Facts(request)
 	verdict := placement.Decide(request, facts)
+	p.waits.enter(pod, verdict)
 	p.measures.decided(began, verdict)
 	c := &cycle{member: request.Member, verdict: verdict, apiServer: facts.APIServer}
 	state.Write(Name, c)
@@ -162,15 +168,17 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 }
 
 // Reserve promises the room on the chosen node, so that the next pod's verdict
-// counts it.
+// counts it. A node that was taken since the verdict is an error, which the
+// scheduler retries: no event may come of what has happened already.
 func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
+	p.waits.leave(pod)
 	c, err := read(state)
 	if err != nil || len(c.verdict.Blank) == 0 {
 		return nil
 	}
 	logger := klog.FromContext(ctx)
 	if reason := p.inventory.Promise(c.member, node, c.verdict); reason != nil {
-		return refused(logger.WithValues("pod", klog.KObj(pod)), *reason)
+		return fwk.AsStatus(fmt.Errorf("promise room on node %s, which was there a moment ago: %s", node, reason))
 	}
 	logger.V(2).Info("Promised room for new volumes", "pod", klog.KObj(pod), "node", node, "claims", len(c.verdict.Blank))
 	return nil

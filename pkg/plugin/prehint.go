@@ -1,6 +1,9 @@
 package plugin
 
 import (
+	"maps"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
@@ -25,7 +28,7 @@ func podIndexers() cache.Indexers {
 
 // prehint adapts a question for the keys of the pods that an event of one kind of
 // object concerns. all says that no such list would do.
-func prehint[T any](concerns func(old, now *T) (keys []string, pods cache.Indexer, all bool)) fwk.PreQueueingHintFn {
+func prehint[T any](concerns func(old, now *T) audience) fwk.PreQueueingHintFn {
 	return func(_ klog.Logger, oldObj, newObj any) (fwk.PreQueueingHintResult, error) {
 		old, err := as[T](oldObj)
 		if err != nil {
@@ -35,49 +38,49 @@ func prehint[T any](concerns func(old, now *T) (keys []string, pods cache.Indexe
 		if err != nil {
 			return fwk.PreQueueingHintResult{AllPods: true}, err
 		}
-		keys, pods, all := concerns(old, now)
-		if all {
+		a := concerns(old, now)
+		if a.all {
 			return fwk.PreQueueingHintResult{AllPods: true}, nil
 		}
-		var result fwk.PreQueueingHintResult
 		met := map[types.NamespacedName]bool{}
-		for _, key := range keys {
-			found, err := pods.ByIndex(indexPodKeys, key)
+		for _, name := range a.others {
+			met[name] = true
+		}
+		for _, key := range a.keys {
+			found, err := a.pods.ByIndex(indexPodKeys, key)
 			if err != nil {
 				return fwk.PreQueueingHintResult{AllPods: true}, err
 			}
 			for _, o := range found {
-				pod, is := o.(*corev1.Pod)
-				if !is {
-					continue
-				}
-				name := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
-				if !met[name] {
-					met[name] = true
-					result.Pods = append(result.Pods, name)
+				if pod, is := o.(*corev1.Pod); is {
+					met[types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}] = true
 				}
 			}
 		}
-		return result, nil
+		return fwk.PreQueueingHintResult{Pods: slices.Collect(maps.Keys(met))}, nil
 	}
 }
 
-func (p *VolumeHome) podsOfVolume(old, now *corev1.PersistentVolume) ([]string, cache.Indexer, bool) {
-	var keys []string
-	for _, pv := range []*corev1.PersistentVolume{old, now} {
-		if pv != nil {
-			keys = append(keys, inventory.VolumeKeys(pv)...)
-		}
-	}
-	return keys, p.pods, false
+// audience is who has to hear of an event.
+type audience struct {
+	all    bool
+	others []types.NamespacedName
+	keys   []string      // of pods
+	pods   cache.Indexer // in which to find the keys
 }
 
-func (p *VolumeHome) podsOfClaim(old, now *corev1.PersistentVolumeClaim) ([]string, cache.Indexer, bool) {
-	var keys []string
+// podsOfVolume are those whom the volume concerns, and those who wait for room.
+func (p *VolumeHome) podsOfVolume(old, now *corev1.PersistentVolume) audience {
+	waiting, complete := p.waits.forRoom()
+	return audience{all: !complete, others: waiting, keys: p.sightings.of(old, now).keys, pods: p.pods}
+}
+
+func (p *VolumeHome) podsOfClaim(old, now *corev1.PersistentVolumeClaim) audience {
+	a := audience{all: gaveUp(old, now), pods: p.pods}
 	for _, pvc := range []*corev1.PersistentVolumeClaim{old, now} {
 		if pvc != nil {
-			keys = append(keys, klog.KObj(pvc).String())
+			a.keys = append(a.keys, klog.KObj(pvc).String())
 		}
 	}
-	return keys, p.pods, gaveUp(old, now)
+	return a
 }
