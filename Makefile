@@ -65,8 +65,8 @@ chaos: deps control-plane ## kill members at random moments, N rounds (N=25), fr
 	$(BIN)/chaos --lanes 2 --rounds $(or $(N),25) --seed $(or $(SEED),0)
 
 .PHONY: race-rounds
-race-rounds: build control-plane ## 100 re-created pods race the PV controller, N rounds (N=50): how many get a wrong home
-	RACE_ROUNDS=$(or $(N),50) go test -count 1 -v -timeout 30m -run TestRace ./test/scheduling
+race-rounds: build control-plane ## 100 re-created pods race the PV controller, N rounds (N=50): how many get a wrong home; from vgextend to the next member bound
+	RACE_ROUNDS=$(or $(N),50) EXTEND_ROUNDS=9 FIGURES=$(CURDIR)/_out go test -count 1 -v -timeout 30m -run 'TestRace|TestTwentyClaims' ./test/scheduling
 
 .PHONY: bench-scheduler
 bench-scheduler: ## scheduling cycles of stock kube-scheduler and ours, side by side at 100, 1,000 and 5,000 nodes, and in an API storm; fails when a goal is missed

@@ -69,7 +69,7 @@ func (a *agent) run(ctx context.Context) error {
 		}},
 		{factory.Core().V1().PersistentVolumeClaims().Informer(), func(o any) {
 			pvc := o.(*corev1.PersistentVolumeClaim)
-			if pvc.Spec.VolumeName == "" && pvc.Annotations[storagevolume.AnnSelectedNode] != "" && pvc.Annotations[storagevolume.AnnStorageProvisioner] != "" {
+			if pvc.Spec.VolumeName == "" && pvc.Annotations[storagevolume.AnnSelectedNode] != "" && pvc.Annotations[storagevolume.AnnStorageProvisioner] == volume.Provisioner {
 				later(func(ctx context.Context) error { return a.provision(ctx, pvc) })
 			}
 		}},

@@ -84,7 +84,9 @@ func (y *yard) machine(name string, size int64) {
 		corev1.ResourcePods: resource.MustParse("250"), corev1.ResourceCPU: resource.MustParse("64"), corev1.ResourceMemory: resource.MustParse("512Gi"),
 	}
 	_, err := y.client.CoreV1().Nodes().Create(y.Context(), &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{volume.NodeLabel(vgOf(name)): "true"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
+			volume.NodeLabel(vgOf(name)): "true", corev1.LabelHostname: name,
+		}},
 		Status: corev1.NodeStatus{
 			Capacity: room, Allocatable: room,
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady"}},
@@ -94,28 +96,38 @@ func (y *yard) machine(name string, size int64) {
 	y.must(y.agent.report(y.Context(), name, size))
 }
 
-// member is the pod of a StatefulSet, with its claim.
-func (y *yard) member(set string, ordinal int) {
+// claim is a claim of the class for 10 GiB.
+func (y *yard) claim(name, class string) {
 	y.Helper()
-	name := fmt.Sprintf("%s-%d", set, ordinal)
 	_, err := y.client.CoreV1().PersistentVolumeClaims(namespace).Create(y.Context(), &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Name: "data-" + name, Namespace: namespace},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: ptr.To(class), AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("10Gi")}},
 		},
 	}, metav1.CreateOptions{})
 	y.must(err)
-	_, err = y.client.CoreV1().Pods(namespace).Create(y.Context(), &corev1.Pod{
+}
+
+// member is the pod of a StatefulSet, with its claim, and with others that are there.
+func (y *yard) member(set string, ordinal int, others ...string) {
+	y.Helper()
+	name := fmt.Sprintf("%s-%d", set, ordinal)
+	y.claim("data-"+name, class)
+	var volumes []corev1.Volume
+	for _, claim := range append([]string{"data-" + name}, others...) {
+		volumes = append(volumes, corev1.Volume{Name: claim, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claim},
+		}})
+	}
+	_, err := y.client.CoreV1().Pods(namespace).Create(y.Context(), &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, OwnerReferences: []metav1.OwnerReference{{
 			APIVersion: "apps/v1", Kind: "StatefulSet", Name: set, UID: "set", Controller: ptr.To(true),
 		}}},
 		Spec: corev1.PodSpec{
 			SchedulerName: volume.SchedulerName,
 			Containers:    []corev1.Container{{Name: "c", Image: "i"}},
-			Volumes: []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
-				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-" + name},
-			}}},
+			Volumes:       volumes,
 		},
 	}, metav1.CreateOptions{})
 	y.must(err)
@@ -193,7 +205,7 @@ func (y *yard) start(name string, args ...string) *scheduler {
 	log, err := os.Create(s.log)
 	y.must(err)
 	defer log.Close()
-	s.cmd = exec.Command(filepath.Join(bin, "scheduler-plugin"), append(args, "--config="+path, "--secure-port=0", "--v=2")...)
+	s.cmd = exec.Command(filepath.Join(bin, "scheduler-plugin"), append([]string{"--config=" + path, "--secure-port=0", "--v=2"}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
 		y.Fatalf("start the scheduler (run `make build`): %v", err)

@@ -8,7 +8,7 @@ import (
 // TestComesHome re-creates a few clusters under each scheduler. Berth's must bring
 // every member home; stock must not, or the test plays no disaster.
 func TestComesHome(t *testing.T) {
-	small := size{clusters: 6, nodes: 9, look: 2 * time.Second, limit: 3 * time.Minute, still: 30 * time.Second}
+	small := size{clusters: 6, nodes: 9, look: 8 * time.Second, limit: 3 * time.Minute, still: 30 * time.Second}
 	for _, c := range contenders() {
 		t.Run(c.name, func(t *testing.T) {
 			o, err := homecoming(t.Context(), c, small, "../../../manifests")

@@ -54,7 +54,7 @@ func (o options) storms(report *figures.Report) error {
 		row = append(row, figures.F("beside_stock", median(blown.latencies)/median(beside.latencies)),
 			figures.F("beside_stock_p99", quantile(blown.latencies, 0.99)/quantile(beside.latencies, 0.99)))
 		report.Add(fmt.Sprintf("%d nodes, storm: %s", o.stormNodes, s.name),
-			judged(row, blew, atMost("beside_stock", 1.1), atMost("beside_stock_p99", 1.25))...)
+			judged(row, blew, atMost("beside_stock", 1.2), atMost("beside_stock_p99", 1.5))...)
 	}
 	return nil
 }
