@@ -80,8 +80,8 @@ func (p *VolumeHome) ranks(v placement.Verdict, nodes []fwk.NodeInfo) [][]fwk.No
 // PostFilter has a pod that found no place among the best nodes tried on all, at
 // once. Until then nobody may be evicted for it.
 func (p *VolumeHome) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
-	c, err := read(state)
-	if err != nil || !c.narrowed {
+	c := read(state)
+	if c == nil || !c.narrowed {
 		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}
 	p.wide.Add(pod.UID, nil)

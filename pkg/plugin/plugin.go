@@ -148,9 +148,9 @@ func (p *VolumeHome) PreFilterExtensions() fwk.PreFilterExtensions { return nil 
 
 // Filter holds each node to the verdict.
 func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
-	c, err := read(state)
-	if err != nil {
-		return fwk.AsStatus(err)
+	c := read(state)
+	if c == nil {
+		return fwk.AsStatus(errNoVerdict)
 	}
 	node := info.Node().Name
 	if c.verdict.Action == placement.Pin {
@@ -171,9 +171,12 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 // counts it. A node that was taken since the verdict is an error, which the
 // scheduler retries: no event may come of what has happened already.
 func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
+	c := read(state)
+	if c == nil {
+		return nil
+	}
 	p.waits.leave(pod)
-	c, err := read(state)
-	if err != nil || len(c.verdict.Blank) == 0 {
+	if len(c.verdict.Blank) == 0 {
 		return nil
 	}
 	logger := klog.FromContext(ctx)
@@ -186,7 +189,7 @@ func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *cor
 
 // Unreserve takes the promise back.
 func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ string) {
-	if c, err := read(state); err == nil && len(c.verdict.Blank) > 0 {
+	if c := read(state); c != nil && len(c.verdict.Blank) > 0 {
 		p.asking.end(pod, c)
 		p.inventory.Release(c.verdict.Blank)
 	}
@@ -202,6 +205,10 @@ func (p *VolumeHome) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFrag
 	return nil, nil
 }
 
+// errNoVerdict says that the framework asks about a pod that PreFilter has not seen,
+// or that it asked to skip.
+var errNoVerdict = errors.New("PreFilter of " + Name + " left no verdict")
+
 // cycle is what PreFilter leaves for the later steps of one scheduling cycle. It
 // is not changed after that, so clones share it.
 type cycle struct {
@@ -215,14 +222,13 @@ type cycle struct {
 // Clone returns the same value.
 func (c *cycle) Clone() fwk.StateData { return c }
 
-func read(state fwk.CycleState) (*cycle, error) {
+// read returns the verdict, or nil for a pod that is none of our business: every
+// such pod asks, so that it costs nothing.
+func read(state fwk.CycleState) *cycle {
 	data, err := state.Read(Name)
 	if err != nil {
-		return nil, fmt.Errorf("read the verdict of %s: %w", Name, err)
+		return nil
 	}
-	c, is := data.(*cycle)
-	if !is {
-		return nil, fmt.Errorf("read the verdict of %s: it is a %T", Name, data)
-	}
-	return c, nil
+	c, _ := data.(*cycle)
+	return c
 }
