@@ -94,6 +94,7 @@ type lane struct {
 	ledger  *drill.Ledger
 	history string // uuid of the cluster's history
 	earlier *earlier
+	decided *loopback.Decisions
 	stop    func() // ends the clients and waits for them
 }
 
@@ -107,7 +108,7 @@ func (l *lane) up(ctx context.Context) error {
 	if l.cluster, err = loopback.Start(ctx, l.dir, l.Program, l.number); err != nil {
 		return err
 	}
-	l.earlier = remember(ctx, l.cluster)
+	l.earlier, l.decided = remember(ctx, l.cluster), l.cluster.TimeDecisions(ctx)
 	if err := l.cluster.Start(); err != nil {
 		return err
 	}
@@ -168,6 +169,7 @@ func (l *lane) down() {
 	l.quiet()
 	if l.cluster != nil {
 		l.earlier.forget()
+		l.decided.Stop()
 		l.cluster.Close()
 		os.RemoveAll(l.dir)
 		l.cluster = nil

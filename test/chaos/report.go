@@ -6,8 +6,8 @@ import (
 	"github.com/berth-dev/berth/test/figures"
 )
 
-// Report turns rounds into figures: a row a measure over all rounds, then two
-// rows a kind of attack.
+// Report turns rounds into figures: a row a measure over all rounds, then the
+// same rows a kind of attack.
 func Report(rounds []Round) figures.Report {
 	report := figures.Report{Target: "chaos"}
 	add := func(name string, of []Round) {
@@ -15,6 +15,8 @@ func Report(rounds []Round) figures.Report {
 		counts := count(of)
 		report.Add(name+": to Primary", append(counts, spread(dark, func(r Round) float64 { return r.Primary })...)...)
 		report.Add(name+": to all Synced", spread(of, func(r Round) float64 { return r.Synced })...)
+		decided := slices.DeleteFunc(slices.Clone(of), func(r Round) bool { return len(r.Decisions) == 0 })
+		report.Add(name+": last report to grant", spread(decided, func(r Round) float64 { return slices.Max(r.Decisions) })...)
 	}
 	add("all rounds", rounds)
 	for _, kind := range Attacks() {

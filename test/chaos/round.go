@@ -23,7 +23,10 @@ type Round struct {
 	Primary, Synced float64
 	// Dark says that for some time no member was Synced: only then does Primary
 	// measure a recovery.
-	Dark       bool
+	Dark bool
+	// Decisions are the seconds from the last report to each grant of the round, as
+	// the API server told them.
+	Decisions  []float64
 	Act        drill.Act
 	Concurrent int // servers that began a group while another one ran
 	Avoidable  int // full transfers that could have been incremental
@@ -45,7 +48,7 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 	kinds := Attacks()
 	kind := kinds[seed%len(kinds)]
 	r := Round{Seed: seed, Attack: kind.Name, marks: marks(l.cluster), Act: drill.Act{Name: fmt.Sprintf("round %d (%s)", seed, kind.Name), Interrupted: true}}
-	before := len(l.cluster.Runs())
+	before, decided := len(l.cluster.Runs()), len(l.decided.Made())
 	l.write(ctx)
 	defer l.quiet()
 	if err := l.acknowledged(ctx, warmUp); err != nil {
@@ -62,6 +65,9 @@ func (l *lane) play(ctx context.Context, seed int) (Round, error) {
 	}
 	if err := l.examine(ctx, &r, before); err != nil {
 		return r, err
+	}
+	for _, d := range l.decided.Made()[decided:] {
+		r.Decisions = append(r.Decisions, d.Took.Seconds())
 	}
 	l.Progress.Stage("round %d, %s: Primary %.1fs, Synced %.1fs, %d rows, %d faults", seed, kind.Name, r.Primary, r.Synced, r.Act.RowsAcknowledged, len(r.Faults))
 	if len(r.Faults) == 0 {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/rebuild"
@@ -14,6 +15,8 @@ import (
 
 func TestPowerCutOfAllMembers(t *testing.T) {
 	b := newBed(t)
+	decisions := b.TimeDecisions(t.Context())
+	defer decisions.Stop()
 	b.startAll()
 	first := b.state()
 	if len(first.Grants) != 1 || first.Grants[0].Rule != rebuild.FirstInstall || first.Grants[0].Member != 0 {
@@ -75,6 +78,8 @@ func TestPowerCutOfAllMembers(t *testing.T) {
 			wantIncremental(t, m, marks[i])
 		}
 	}
+	wantPrompt(t, decisions.Made(), 2)
+	wantToldOf(t, b, rebuild.HighestSeqno)
 	for i := range b.Members {
 		var found int
 		if err := b.db(i).QueryRow("SELECT COUNT(*) FROM berth.t").Scan(&found); err != nil || found != rows {
@@ -224,5 +229,39 @@ func wantIncremental(t *testing.T, m *Member, mark int) {
 	t.Helper()
 	if m.Journal.Has(mark, "rsync SST completed on joiner") || !m.Journal.Has(mark, "rsync IST completed on joiner") {
 		t.Errorf("%s did not join by IST alone", m.Name())
+	}
+}
+
+// promptly is how long a decision may take on a machine that does other work as
+// well; `make chaos` measures it.
+const promptly = 5 * time.Second
+
+func wantPrompt(t *testing.T, made []Decision, count int) {
+	t.Helper()
+	if len(made) != count {
+		t.Errorf("decisions %v, expected %d", made, count)
+	}
+	for _, d := range made {
+		t.Logf("attempt %d was decided %s after the last report", d.Attempt, d.Took)
+		if d.Took > promptly {
+			t.Errorf("attempt %d was decided %s after the last report; expected it within %s", d.Attempt, d.Took, promptly)
+		}
+	}
+}
+
+// wantToldOf reads the events on the StatefulSet and on a pod that tell of a
+// decision.
+func wantToldOf(t *testing.T, b *bed, rule rebuild.Rule) {
+	t.Helper()
+	for _, about := range []string{"StatefulSet", "Pod"} {
+		out, err := b.Control.Kubectl(t.Context(), "", "get", "events", "--namespace="+namespace, "--field-selector=involvedObject.kind="+about,
+			`--output=jsonpath={range .items[*]}{.involvedObject.name} {.reason}: {.message}{"\n"}{end}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("events on %s:\n%s", about, out)
+		if !strings.Contains(out, string(rule)) {
+			t.Errorf("no event on a %s tells of %s", about, rule)
+		}
 	}
 }
