@@ -97,10 +97,13 @@ func (v *verification) isNew(f *datafile) bool {
 // noSpace is the id of no tablespace.
 const noSpace = 0xffffffff
 
+// isLeftover says whether nobody uses the file.
+func (v *verification) isLeftover(f *datafile) bool { return f.kind == kindLeftover || v.orphans[f] }
+
 // verdictOf gives what damage of a file means: leftovers are not used by anybody.
 func (v *verification) verdictOf(f *datafile) Verdict {
 	switch {
-	case f.kind == kindLeftover:
+	case v.isLeftover(f):
 		return Fine
 	case v.report.InUse:
 		return NotVerified

@@ -67,7 +67,7 @@ func (v *verification) judgePage(r *reading, c *checker, run suspect, no uint32,
 		f.Verdict, f.Do = NotVerified, "check again when the server has stopped: it may be about to write this page"
 		return f, !becomesGood(r, c, p, no)
 	}
-	if file.kind == kindLeftover {
+	if v.isLeftover(file) {
 		f.Verdict, f.Do = Fine, "nothing: the file is a leftover that recovery or the next start removes"
 		return f, true
 	}
@@ -115,7 +115,7 @@ func (v *verification) judgeNewer(suspects []suspect) {
 	var last *Finding
 	pages := map[string]int64{}
 	for _, run := range suspects {
-		if run.result != page.Newer || run.file.kind == kindLeftover {
+		if run.result != page.Newer || v.isLeftover(run.file) {
 			continue
 		}
 		pages[run.file.name] += int64(run.pages)

@@ -1,5 +1,7 @@
 package innodb
 
+import "runtime"
+
 // Level is how much of a directory is read.
 type Level string
 
@@ -48,4 +50,11 @@ func (o Options) level() Level {
 		return Checksum
 	}
 	return o.Level
+}
+
+func (o Options) workers() int {
+	if o.Workers <= 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return o.Workers
 }

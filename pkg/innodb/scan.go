@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"math"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -21,11 +19,15 @@ import (
 )
 
 const (
-	// chunkSize is what a worker reads at once; a multiple of every page size.
-	// Between 256 KiB and 1 MiB the speed is about the same.
+	// chunkSize is the least that a worker takes at once, and what a sample and a
+	// rate are counted in; a multiple of every page size.
 	chunkSize = 512 << 10
+	// maxChunk is the most. Larger ones are mapped no faster.
+	maxChunk = 4 << 20
+	// inMemory bounds what all workers have in memory.
+	inMemory = 16 << 20
 	// ahead is how far the kernel is asked to read ahead of the workers.
-	ahead = 8 << 20
+	ahead = 16 << 20
 	// maxSuspects bounds the memory for directories that are bad throughout; more
 	// are only counted.
 	maxSuspects = 10000
@@ -51,7 +53,12 @@ type scan struct {
 	limiter  *rate.Limiter
 	// sampled says whether a chunk is to be read; nil is yes.
 	sampled func(f *datafile, offset int64) bool
-	total   int64
+	// chunk is how much a worker takes at once.
+	chunk int64
+	// mapped lets workers look at the page cache itself; a server at work can change
+	// what is there, or cut it off.
+	mapped bool
+	total  int64
 
 	mu       sync.Mutex
 	queue    []*datafile // not yet given out
@@ -72,15 +79,41 @@ type reading struct {
 	users int
 }
 
-// scan checks all pages, and adds those that are bad to the suspects.
-func (v *verification) scan(ctx context.Context) error {
-	s := &scan{layout: v.layout, progress: v.opt.Progress, end: math.MaxUint64, limiter: v.limiter,
-		unverified: map[*datafile]int64{}, errs: map[*datafile]error{}}
+// startScan begins to check all pages; the answer waits for the end. Meanwhile
+// nothing may change what was found out about files and log.
+func (v *verification) startScan(ctx context.Context) (wait func() error) {
+	s := v.newScan()
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx, v.opt.workers()) }()
+	return func() error {
+		if err := <-ended; err != nil {
+			return err
+		}
+		v.report.add(s.counts)
+		v.suspects = append(v.suspects, s.suspects...)
+		v.reportUnverified(s.unverified)
+		for file, err := range s.errs {
+			v.find(unreadable(file.name, err))
+		}
+		return nil
+	}
+}
+
+// newScan plans a pass over the files whose headers could be read.
+func (v *verification) newScan() *scan {
+	s := &scan{layout: v.layout, progress: v.opt.Progress, end: math.MaxUint64, limiter: v.limiter, mapped: !v.report.InUse,
+		chunk: chunkSize, unverified: map[*datafile]int64{}, errs: map[*datafile]error{}}
 	if v.logRead {
 		s.end = uint64(v.log.Extent.End)
 	}
-	if v.report.Level == Sample {
+	switch {
+	case v.report.Level == Sample:
 		s.sampled = v.sampled
+	case v.limiter == nil:
+		s.chunk = maxChunk
+		for s.chunk > chunkSize && s.chunk*int64(v.opt.workers()) > inMemory {
+			s.chunk /= 2 // so that ahead stays a multiple
+		}
 	}
 	for _, f := range v.layout.files {
 		if f.usable {
@@ -90,16 +123,7 @@ func (v *verification) scan(ctx context.Context) error {
 	}
 	// Large files first, so that no worker ends long before the others.
 	slices.SortFunc(s.queue, func(a, b *datafile) int { return cmp.Compare(b.size, a.size) })
-	if err := s.run(ctx, v.opt.Workers); err != nil {
-		return err
-	}
-	v.report.add(s.counts)
-	v.suspects = append(v.suspects, s.suspects...)
-	v.reportUnverified(s.unverified)
-	for file, err := range s.errs {
-		v.find(unreadable(file.name, err))
-	}
-	return nil
+	return s
 }
 
 // warmUp is how much is read ahead while headers, log and dictionary are read.
@@ -125,9 +149,6 @@ func (v *verification) readAhead() {
 }
 
 func (s *scan) run(ctx context.Context, workers int) error {
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	errs := make([]error, workers)
 	var group sync.WaitGroup
 	for i := range workers {
@@ -139,25 +160,20 @@ func (s *scan) run(ctx context.Context, workers int) error {
 
 // work checks chunks until there are none left.
 func (s *scan) work(ctx context.Context) error {
-	c := checker{layout: s.layout, end: s.end}
-	buf := make([]byte, chunkSize)
+	w := worker{checker: checker{layout: s.layout, end: s.end}, mapped: s.mapped}
 	for ctx.Err() == nil {
 		r, offset := s.next()
 		if r == nil {
 			return nil
 		}
+		length := int(min(s.chunk, r.file.size-offset))
 		if s.limiter != nil {
-			_ = unix.Fadvise(int(r.f.Fd()), offset, chunkSize, unix.FADV_WILLNEED) // the disk works while this waits
-			if err := s.limiter.WaitN(ctx, int(min(chunkSize, r.file.size-offset))); err != nil {
+			if err := s.limiter.WaitN(ctx, length); err != nil {
 				return err
 			}
 		}
-		n, err := r.f.ReadAt(buf, offset)
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
-		c.check(r, buf[:n], offset)
-		s.finish(r, &c, err)
+		err := w.look(r, offset, length)
+		s.finish(r, &w.checker, err)
 	}
 	return ctx.Err()
 }
@@ -168,7 +184,7 @@ func (s *scan) next() (*reading, int64) {
 	defer s.mu.Unlock()
 	for !s.atChunk() {
 		if s.current != nil && s.offset < s.current.file.size {
-			s.offset += chunkSize
+			s.offset += s.chunk
 			continue
 		}
 		s.release(s.current)
@@ -188,13 +204,28 @@ func (s *scan) next() (*reading, int64) {
 		s.counts.Files++
 	}
 	r, offset := s.current, s.offset
-	if s.limiter == nil && s.sampled == nil && offset%ahead == 0 {
-		// The kernel's own read-ahead gives up when several readers alternate.
-		_ = unix.Fadvise(int(r.f.Fd()), offset+ahead, ahead, unix.FADV_WILLNEED)
-	}
+	s.advise(r, offset)
 	r.users++
-	s.offset += chunkSize
+	s.offset += s.chunk
 	return r, offset
+}
+
+// advise has the kernel read ahead. What it does by itself gives up when several
+// readers alternate, and where a rate is kept, a disk that is busy with others
+// has to begin long before its turn.
+func (s *scan) advise(r *reading, offset int64) {
+	step := int64(ahead)
+	if s.limiter != nil {
+		step = s.chunk
+	}
+	switch {
+	case s.sampled != nil:
+		_ = unix.Fadvise(int(r.f.Fd()), offset, s.chunk, unix.FADV_WILLNEED)
+	case offset == 0:
+		_ = unix.Fadvise(int(r.f.Fd()), 0, ahead+step, unix.FADV_WILLNEED)
+	case offset%step == 0:
+		_ = unix.Fadvise(int(r.f.Fd()), offset+ahead, step, unix.FADV_WILLNEED)
+	}
 }
 
 // atChunk says whether there is a chunk to read at the current place.

@@ -82,7 +82,7 @@ func (v *verification) disown(f *datafile) {
 	if !v.report.Recovered {
 		return
 	}
-	f.kind = kindLeftover
+	v.orphans[f] = true
 	v.report.Verdict = Fine
 	for i := range v.report.Findings {
 		if found := &v.report.Findings[i]; found.File == f.name && found.Verdict == Fatal {

@@ -1,6 +1,7 @@
 package innodb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -16,7 +17,7 @@ import (
 // then incomplete and has no verdict. It never writes and never takes a lock;
 // of a directory that a server has open it does not judge what may change.
 func Verify(ctx context.Context, dir string, opt Options) (Report, error) {
-	v := verification{dir: filepath.Clean(dir), opt: opt}
+	v := verification{dir: filepath.Clean(dir), opt: opt, orphans: map[*datafile]bool{}}
 	if opt.Rate > 0 {
 		// A quarter of a second may be caught up with, or every stall of the machine
 		// would slow the reading down for good.
@@ -51,6 +52,8 @@ type verification struct {
 	// suspects are pages that are not what they should be, by the steps that read
 	// pages.
 	suspects []suspect
+	// orphans are files that no table has, although their names do not tell.
+	orphans map[*datafile]bool
 }
 
 func (v *verification) run(ctx context.Context) error {
@@ -71,22 +74,28 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	v.checkMandatory()
 	v.checkHeaders()
-	v.checkDefinitions()
-	if !v.report.InUse {
-		v.checkRollbackSegments()
-		v.checkDictionary()
-		if err := v.checkAria(ctx); err != nil {
-			return err
-		}
-	}
+	scanned := func() error { return nil }
 	if v.report.Level != Quick {
-		if err := v.scan(ctx); err != nil {
-			return err
-		}
+		scanned = v.startScan(ctx)
+	}
+	err = v.compare(ctx)
+	if err := cmp.Or(scanned(), err); err != nil {
+		return err
 	}
 	v.judge()
 	v.countBad()
 	return nil
+}
+
+// compare holds the files against each other.
+func (v *verification) compare(ctx context.Context) error {
+	v.checkDefinitions()
+	if v.report.InUse {
+		return nil
+	}
+	v.checkRollbackSegments()
+	v.checkDictionary()
+	return v.checkAria(ctx)
 }
 
 func (v *verification) countBad() {

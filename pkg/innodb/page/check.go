@@ -51,10 +51,6 @@ const (
 	compressedMark          = 1 << 15 // full_crc32: the rest of the type is the length in 256 bytes
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func crc(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
-
 // Check judges page no of tablespace space. p is one whole page of f.Size bytes.
 // It does not allocate and keeps nothing.
 func (f *Format) Check(p []byte, no, space uint32) Result {
@@ -89,11 +85,13 @@ func (f *Format) checkFull(p []byte, space uint32) Result {
 			return BadLength
 		}
 	}
-	stored := binary.BigEndian.Uint32(p[size-4:])
-	if stored == 0 && !compressed && IsZero(p) {
+	// The sum comes first: it asks for what follows it, the stored one among that.
+	sum := crc(p[:size-4])
+	switch stored := binary.BigEndian.Uint32(p[size-4:]); {
+	case sum == stored:
+	case stored == 0 && !compressed && IsZero(p):
 		return Blank
-	}
-	if crc(p[:size-4]) != stored {
+	default:
 		return BadChecksum
 	}
 	if compressed || binary.BigEndian.Uint32(p[offKeyVersion:]) != 0 {

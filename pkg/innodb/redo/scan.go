@@ -60,10 +60,7 @@ func (s *scanner) run(ctx context.Context) error {
 			return err
 		}
 		rest = append(rest[:0], left...)
-		select {
-		case in.free <- c.buf:
-		default:
-		}
+		in.giveBack(c.buf)
 	}
 	return ctx.Err()
 }

@@ -28,20 +28,20 @@ type chunk struct {
 }
 
 // stream yields the records from the checkpoint on, one round of the file at
-// most, while it reads ahead.
+// most, while it reads ahead: from the second chunk on, for after an orderly
+// shutdown the log ends in the first.
 type stream struct {
 	filled   chan chunk
 	free     chan []byte
 	headroom int
+	size     int // of a chunk that is not the first
 }
 
 // open starts reading. The stream ends with ctx, which its reader has to cancel.
 func (l *Log) open(ctx context.Context) *stream {
 	s := &stream{filled: make(chan chunk, readAhead), free: make(chan []byte, readAhead),
-		headroom: int(min(maxHeadroom, l.Capacity()))}
-	for range readAhead {
-		s.free <- make([]byte, s.headroom+int(min(chunkSize, l.Size)))
-	}
+		headroom: int(min(maxHeadroom, l.Capacity())), size: int(min(chunkSize, l.Size))}
+	s.free <- make([]byte, s.headroom+int(min(firstChunk+sectorSize, l.Size)))
 	fill := l.fill108
 	if l.Format == Format105 {
 		fill = l.fill105
@@ -65,6 +65,18 @@ func (l *Log) open(ctx context.Context) *stream {
 		})
 	}()
 	return s
+}
+
+// giveBack returns the buffer of a chunk that was read. In place of the first
+// one there are as many as are read ahead.
+func (s *stream) giveBack(buf []byte) {
+	if len(buf) == s.headroom+s.size {
+		s.free <- buf
+		return
+	}
+	for range readAhead {
+		s.free <- make([]byte, s.headroom+s.size)
+	}
 }
 
 // fill108 hands out the bytes from the checkpoint on, around the ring once.
