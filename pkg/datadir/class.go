@@ -83,7 +83,7 @@ func (e Evidence) Assess(owner Owner, native Position, recovery *Recovery, findi
 		a.Class = Empty
 	case e.isTransferVictim():
 		a.Class = SSTVictim
-	case anyFatal(findings):
+	case AnyFatal(findings):
 		e.condemn(&a, native, recovery)
 	case !e.NeedsRecovery() && e.strange(e.Grastate.Position):
 		e.disown(&a, e.Grastate.Position, FromGrastate)

@@ -30,7 +30,8 @@ const findingLimit = 12
 
 // FindingsOf takes over what a check of the pages found, the worst first. What
 // the server's next start repairs, and what is fine or cannot be judged, stays
-// out; what somebody has to mend by hand before the server starts is fatal too.
+// out. What somebody has to mend by hand before the server starts is fatal too;
+// what is mended on a server that runs is only told.
 func FindingsOf(r innodb.Report) []Finding {
 	var worst, findings []innodb.Finding
 	for _, f := range r.Findings {
@@ -48,11 +49,12 @@ func FindingsOf(r innodb.Report) []Finding {
 			taken[findingLimit-1].Do += fmt.Sprintf(" (and %d more findings: galera-init validate shows all)", len(worst)+len(findings)-findingLimit)
 			break
 		}
-		taken = append(taken, Finding{File: f.Place(), Expected: f.Expected, Found: f.Found, Do: f.Do, Fatal: true})
+		taken = append(taken, Finding{File: f.Place(), Expected: f.Expected, Found: f.Found, Do: f.Do, Fatal: !f.Starts})
 	}
 	return taken
 }
 
-func anyFatal(findings []Finding) bool {
+// AnyFatal says whether one of the findings makes the member CORRUPT.
+func AnyFatal(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Fatal })
 }

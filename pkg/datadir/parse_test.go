@@ -294,6 +294,7 @@ func TestAssess(t *testing.T) {
 		{"another member's", Evidence{Entries: 9, Grastate: saved(uuidA, 5), Lineage: &Lineage{Namespace: "n", Cluster: "c", Ordinal: 2}}, nil, nil, Foreign, Undefined},
 		{"no cluster's", Evidence{Entries: 9, Grastate: Grastate{GrastateMissing, Undefined, true}}, recovered(ZeroUUID, -1), nil, Foreign, Undefined},
 		{"bad file", Evidence{Entries: 9, Grastate: saved(uuidA, 5)}, nil, fatal, Corrupt, Position{uuidA, 5}},
+		{"what a server that runs mends", Evidence{Entries: 9, Grastate: saved(uuidA, 5)}, nil, []Finding{{File: "aria_log_control"}}, Clean, Position{uuidA, 5}},
 		{"exit 0 without a position", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Position: Undefined}, nil, Corrupt, Position{uuidA, -1}},
 		{"engine error", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Found: true, Position: Position{uuidA, 4}, Errors: []string{"x"}}, nil, Corrupt, Position{uuidA, 4}},
 		{"heuristic", Evidence{Entries: 9, Grastate: saved(uuidA, -1)}, &Recovery{Found: true, Position: Position{uuidA, 4}, Heuristic: true}, nil, Tainted, Position{uuidA, 4}},

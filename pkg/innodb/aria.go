@@ -87,7 +87,7 @@ func (v *verification) findAria(code Code, name string, err error) {
 		switch {
 		case !v.report.Recovered:
 		case code == AriaControl:
-			f.Verdict, f.Do = Repairable, "start the server, which had stopped in order and makes it anew; "+repairAria
+			f.Verdict, f.Starts, f.Do = Repairable, true, "start the server, which had stopped in order and makes it anew; "+repairAria
 		default:
 			f.Verdict, f.Heals, f.Do = Repairable, true, "nothing: the server had stopped in order, and makes it anew"
 		}

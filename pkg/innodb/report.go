@@ -98,6 +98,9 @@ type Finding struct {
 	Do       string `json:"do"`
 	// Heals says that the server's next start repairs it by itself.
 	Heals bool `json:"heals,omitempty"`
+	// Starts says that the server starts as it is, and that what is left to do is
+	// done on the server that runs.
+	Starts bool `json:"starts,omitempty"`
 }
 
 // String is the finding in a sentence.

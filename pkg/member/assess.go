@@ -50,16 +50,16 @@ func (x Examiner) Look(ctx context.Context) (Look, error) {
 	if evidence.Decided(x.Owner) {
 		return look, nil
 	}
-	p, err := position.Read(ctx, position.Dirs{Data: x.Volume.Data})
-	if err != nil {
-		return look, disturbance{fmt.Errorf("read the position: %w", err)}
-	}
-	look.Reason = p.Reason
-	if p.Certainty != position.Unknown {
-		look.Native = datadir.Position{UUID: p.UUID, Seqno: p.Seqno}
-	}
 	if look.Check, err = x.Verify(ctx, innodb.Quick, nil); err != nil {
 		return look, err
+	}
+	switch p := look.Check.Position; {
+	case p == nil:
+		look.Reason = "a server runs on the directory"
+	case p.Certainty == position.Unknown:
+		look.Reason = p.Reason
+	default:
+		look.Reason, look.Native = p.Reason, datadir.Position{UUID: p.UUID, Seqno: p.Seqno}
 	}
 	look.Findings = datadir.FindingsOf(look.Check)
 	return look, nil
@@ -68,10 +68,10 @@ func (x Examiner) Look(ctx context.Context) (Look, error) {
 // Preview says what the volume is worth as far as that can be told without the
 // server's recovery; not certain when only that can tell.
 func (l Look) Preview(owner datadir.Owner) (a datadir.Assessment, certain bool) {
-	if l.Evidence.Decided(owner) || len(l.Findings) > 0 || !l.Evidence.NeedsRecovery() {
+	if l.Evidence.Decided(owner) || datadir.AnyFatal(l.Findings) || !l.Evidence.NeedsRecovery() {
 		return l.Evidence.Assess(owner, l.Native, nil, l.Findings), true
 	}
-	a = l.Evidence.Assess(owner, datadir.Undefined, &datadir.Recovery{Found: true, Position: l.Native}, nil)
+	a = l.Evidence.Assess(owner, datadir.Undefined, &datadir.Recovery{Found: true, Position: l.Native}, l.Findings)
 	if a.Source == datadir.FromRecovery {
 		a.Source = datadir.FromFiles
 	}

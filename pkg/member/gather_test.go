@@ -150,6 +150,8 @@ func TestClassesOfRealDirectories(t *testing.T) {
 		{"table emptied", d.clean, truncate("d/t.ibd", 0), datadir.Corrupt, datadir.FromGrastate, "d/t.ibd"},
 		{"table cut at a page", d.clean, truncate("d/t.ibd", 2<<14), datadir.Corrupt, datadir.FromGrastate, "d/t.ibd"},
 		{"table cut in a page", d.clean, truncate("d/t.ibd", 3<<14+100), datadir.Corrupt, datadir.FromGrastate, "d/t.ibd"},
+		{"Aria control file gone", d.clean, remove("aria_log_control"), datadir.Clean, datadir.FromGrastate, "aria_log_control"},
+		{"Aria control file cut", d.clean, truncate("aria_log_control", 20), datadir.Corrupt, datadir.FromGrastate, "aria_log_control"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			store := &memoryStore{}

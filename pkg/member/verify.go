@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -57,11 +58,16 @@ func (v *verification) judge(ctx context.Context, me *rebuild.Report) {
 	me.Check = checkOf(v.report)
 	me.Phases = append(me.Phases, rebuild.Phase{Name: "pages", Milliseconds: v.took.Milliseconds()})
 	klog.FromContext(ctx).Info("Pages checked", "summary", v.report.Summary(), "seconds", v.took.Seconds())
-	if findings := datadir.FindingsOf(v.report); len(findings) > 0 {
-		me.Class, me.Findings = datadir.Corrupt, append(me.Findings, findings...)
-		for _, f := range findings {
-			klog.FromContext(ctx).Info("Finding", "file", f.File, "expected", f.Expected, "found", f.Found, "do", f.Do)
+	findings := datadir.FindingsOf(v.report)
+	if datadir.AnyFatal(findings) {
+		me.Class = datadir.Corrupt
+	}
+	for _, f := range findings {
+		if slices.Contains(me.Findings, f) {
+			continue // the quick check told of it
 		}
+		me.Findings = append(me.Findings, f)
+		klog.FromContext(ctx).Info("Finding", "file", f.File, "expected", f.Expected, "found", f.Found, "do", f.Do)
 	}
 }
 

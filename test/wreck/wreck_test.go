@@ -283,21 +283,27 @@ func TestRedoLogCut(t *testing.T) {
 	}
 }
 
-// TestKilledInIncrementalTransfer: the scripts leave the same marks as for a full
-// copy. Which of the two it was cannot be proven, so that the member takes a full
-// copy, and never leads.
-func TestKilledInIncrementalTransfer(t *testing.T) {
-	y := newYard(t)
-	donor := y.ship("donor", 1)
-	db := donor.launch()
-	donor.table(db, 1000)
-	joiner := y.ship("joiner", 2)
+// pair is a donor, and a member that it brought up and that was killed with a
+// position of its own.
+func (y *yard) pair(rows int) (donor *ship, db *sql.DB, joiner *ship, before datadir.Assessment) {
+	donor = y.ship("donor", 1)
+	db = donor.launch()
+	donor.table(db, rows)
+	joiner = y.ship("joiner", 2)
 	joiner.lineage(datadir.Lineage{FullTransfer: true})
 	joiner.join(donor)
 	joiner.db()
 	joiner.kill()
 	joiner.lineage(datadir.Lineage{})
-	before := joiner.expect(datadir.Crashed, datadir.FromRecovery, 1, 100)
+	return donor, db, joiner, joiner.expect(datadir.Crashed, datadir.FromRecovery, 1, 100)
+}
+
+// TestKilledInIncrementalTransfer: the scripts leave the same marks as for a full
+// copy. Which of the two it was cannot be proven, so that the member takes a full
+// copy, and never leads.
+func TestKilledInIncrementalTransfer(t *testing.T) {
+	y := newYard(t)
+	donor, db, joiner, before := y.pair(1000)
 	for range 200 {
 		donor.exec(db, "INSERT INTO d.t (pad) VALUES ('later')")
 	}
@@ -318,15 +324,7 @@ func TestKilledInIncrementalTransfer(t *testing.T) {
 // back to a full copy, and is killed while that overwrites its data.
 func TestKilledInFullTransferOverData(t *testing.T) {
 	y := newYard(t)
-	donor := y.ship("donor", 1)
-	db := donor.launch()
-	donor.table(db, 30000)
-	joiner := y.ship("joiner", 2)
-	joiner.lineage(datadir.Lineage{FullTransfer: true})
-	joiner.join(donor)
-	joiner.db()
-	joiner.kill()
-	before := joiner.expect(datadir.Crashed, datadir.FromRecovery, 1, 100)
+	donor, db, joiner, before := y.pair(30000)
 	y.eventually("the donor goes on alone", func() bool {
 		_, err := db.Exec("INSERT INTO d.t (pad) SELECT pad FROM d.t")
 		return err == nil
@@ -345,7 +343,6 @@ func TestKilledInFullTransferOverData(t *testing.T) {
 	if err := datadir.WriteGrastate(joiner.volume.Data, before.Position, false); err != nil {
 		t.Fatal(err)
 	}
-	joiner.lineage(datadir.Lineage{})
 	table := filepath.Join(joiner.volume.Data, "d/t.ibd")
 	old, err := os.Stat(table)
 	if err != nil {

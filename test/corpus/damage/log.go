@@ -122,27 +122,38 @@ func (s *scene) newest() (uint64, error) {
 	return highest, nil
 }
 
+// eachWritten shows the tables that were written to, with the LSN of the
+// checkpoint and the system tablespace, until one serves.
+func (s *scene) eachWritten(try func(name string, table, system []byte, from uint64) (done bool, err error)) (bool, error) {
+	log, err := s.read(redo)
+	if err != nil {
+		return false, err
+	}
+	system, err := s.read("ibdata1")
+	if err != nil {
+		return false, err
+	}
+	from, _ := checkpoint(log)
+	for _, name := range written {
+		table, err := s.read(name)
+		if err != nil {
+			return false, err
+		}
+		if done, err := try(name, table, system, from); done || err != nil {
+			return done, err
+		}
+	}
+	return false, nil
+}
+
 // flipLeaf turns over a bit of a leaf page that recovery changes, or else of one
 // that it does not change; the page is neither made anew by the log nor in the
 // doublewrite buffer.
 func (s *scene) flipLeaf(m Material, changed bool) error {
-	log, err := s.read(redo)
-	if err != nil {
-		return err
-	}
-	system, err := s.read("ibdata1")
-	if err != nil {
-		return err
-	}
-	from, _ := checkpoint(log)
-	for _, name := range written {
-		before, err := s.read(name)
-		if err != nil {
-			return err
-		}
+	done, err := s.eachWritten(func(name string, before, system []byte, from uint64) (bool, error) {
 		after, err := os.ReadFile(m.Recovered[Killed] + "/" + name)
 		if err != nil {
-			return err
+			return false, err
 		}
 		copied := doublewritten(system, before, 0)
 		var found []int
@@ -154,38 +165,34 @@ func (s *scene) flipLeaf(m Material, changed bool) error {
 				found = append(found, no)
 			}
 		}
-		if len(found) > 0 {
-			return s.flipPage(name, pick(s, found))
+		if len(found) == 0 {
+			return false, nil
 		}
+		return true, s.flipPage(name, pick(s, found))
+	})
+	if err == nil && !done {
+		err = fmt.Errorf("no leaf page for which it holds that recovery changes it: %v", changed)
 	}
-	return fmt.Errorf("no leaf page for which it holds that recovery changes it: %v", changed)
+	return err
 }
 
 // tear leaves a page half written, whose good copy is in the doublewrite buffer.
 func (s *scene) tear() error {
-	log, err := s.read(redo)
-	if err != nil {
-		return err
-	}
-	system, err := s.read("ibdata1")
-	if err != nil {
-		return err
-	}
-	from, _ := checkpoint(log)
-	for _, name := range written {
-		table, err := s.read(name)
-		if err != nil {
-			return err
+	done, err := s.eachWritten(func(name string, table, system []byte, from uint64) (bool, error) {
+		all := doublewritten(system, table, from)
+		if len(all) == 0 {
+			return false, nil
 		}
-		if all := doublewritten(system, table, from); len(all) > 0 {
-			no := pick(s, all)
-			return s.edit(name, func(b []byte) error {
-				for i := 4096; i < pageSize; i++ {
-					at(b, no)[i] = byte(s.rand.Uint32())
-				}
-				return nil
-			})
-		}
+		no := pick(s, all)
+		return true, s.edit(name, func(b []byte) error {
+			for i := 4096; i < pageSize; i++ {
+				at(b, no)[i] = byte(s.rand.Uint32())
+			}
+			return nil
+		})
+	})
+	if err == nil && !done {
+		err = errors.New("no page at home has a copy that recovery accepts")
 	}
-	return errors.New("no page at home has a copy that recovery accepts")
+	return err
 }
