@@ -49,6 +49,7 @@ zeros in them. So /readyz answers 200 only after such a flush.
 
 With --pod-name it notes the last committed position on the volume, and in the GaleraCluster object
 at most every --object-interval and only when it has changed, so that no cluster is started from less;
+a changed view, and a changed number of replicas with it, at once;
 keeps the pod's label berth.dev/ready; and keeps the members' addresses on the volume, for a start
 without an API server.
 
@@ -129,6 +130,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		}
 		workload := galeracluster.NewWorkload(client, s.Namespace)
 		beside.Ordinal, beside.Store = ordinal, galeracluster.NewStore(client, s.Namespace, cluster)
+		beside.Shape = func(ctx context.Context) (galeracluster.Shape, error) { return workload.Shape(ctx, cluster) }
 		beside.Label = func(ctx context.Context, ready bool) error {
 			return workload.LabelReady(ctx, s.PodName, s.PodUID, ready)
 		}

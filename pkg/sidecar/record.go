@@ -104,18 +104,23 @@ func (s *Sidecar) makeDurable(ctx context.Context, last *recorder, p datadir.Pos
 // heartbeat is how often an idle server is written as seen.
 const heartbeat = time.Minute
 
-// tell writes a sighting into the object, when there is news and not too often.
+// tell writes a sighting into the object, when there is news and not too often. A
+// changed view is written at once: when the power goes next, it may be what
+// excuses a member.
 func (s *Sidecar) tell(ctx context.Context, last *recorder, sighting rebuild.Sighting) error {
-	news := sighting.Position != last.object.Position || sighting.ID != last.object.ID || !slices.Equal(sighting.View, last.object.View)
+	changed := sighting.ID != last.object.ID || !slices.Equal(sighting.View, last.object.View)
+	news := changed || sighting.Position != last.object.Position
 	age := time.Since(last.written)
-	if s.Store == nil || age < s.ObjectInterval || !news && age < heartbeat {
+	if s.Store == nil || !changed && age < s.ObjectInterval || !news && age < heartbeat {
 		return nil
 	}
 	late, err := s.unreported()
 	if err != nil {
 		return err
 	}
+	rescale := s.rescale(ctx)
 	state, err := s.Store.Update(ctx, func(c *rebuild.Cluster) bool {
+		rescale(c)
 		if late != nil {
 			report(c, *late)
 		}
@@ -133,6 +138,20 @@ func (s *Sidecar) tell(ctx context.Context, last *recorder, sighting rebuild.Sig
 	}
 	last.object, last.written = sighting, time.Now()
 	return errors.Join(s.remember(last, state), s.catchUp(state, sighting.Position))
+}
+
+// rescale gives what takes a changed number of replicas over: while all servers
+// run nobody else does, and who was scaled away is not known to be unwanted.
+func (s *Sidecar) rescale(ctx context.Context) func(*rebuild.Cluster) {
+	if s.Shape == nil {
+		return func(*rebuild.Cluster) {}
+	}
+	shape, err := s.Shape(ctx)
+	if err != nil { // it may be deleted, to be made again
+		klog.FromContext(ctx).V(2).Info("Cannot look for a changed number of replicas", "err", err)
+		return func(*rebuild.Cluster) {}
+	}
+	return func(c *rebuild.Cluster) { c.Replicas, c.FirstOrdinal = shape.Replicas, shape.FirstOrdinal }
 }
 
 // unreported is the report of a member that started its server without an API

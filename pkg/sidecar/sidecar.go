@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/berth-dev/berth/pkg/datadir"
+	"github.com/berth-dev/berth/pkg/galeracluster"
 	"github.com/berth-dev/berth/pkg/rebuild"
 	"github.com/berth-dev/berth/pkg/wsrep"
 )
@@ -39,12 +40,15 @@ type Sidecar struct {
 	// RunDir is the directory that the pod's containers share.
 	RunDir string
 	Store  Store
+	// Shape reads how many members the StatefulSet wants; may be nil.
+	Shape func(ctx context.Context) (galeracluster.Shape, error)
 	// Label writes the pod's label berth.dev/ready.
 	Label func(ctx context.Context, ready bool) error
 	// Flush writes the volume's dirty pages.
 	Flush func() error
 	// FlushInterval is the time between two flushes, RecordInterval between two looks
-	// at the position; the object is written at most every ObjectInterval.
+	// at the position; the object is written at most every ObjectInterval, but for a
+	// changed view, on which proofs rest.
 	FlushInterval, RecordInterval, ObjectInterval time.Duration
 	// NonPrimaryLimit is how long the server may be in no Primary component before it
 	// is shut down; 0 is for ever.

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-dev/berth/pkg/datadir"
+	"github.com/berth-dev/berth/pkg/galeracluster"
 	"github.com/berth-dev/berth/pkg/member"
 	"github.com/berth-dev/berth/pkg/rebuild"
 	"github.com/berth-dev/berth/pkg/wsrep"
@@ -172,6 +173,46 @@ func TestPositionIsNotedAfterItIsDurable(t *testing.T) {
 			t.Errorf("%v, observed %v", err, store.state.Observed)
 		}
 	})
+}
+
+// TestScaledAway: nobody waits for a verdict while the members that are not
+// wanted any more leave a component that goes on. Its sidecars see both, and do
+// not wait for the interval: the power may go next.
+func TestScaledAway(t *testing.T) {
+	s, server, store := newSidecar(t)
+	s.ObjectInterval = time.Hour
+	shape, shapeless := galeracluster.Shape{Replicas: 2}, error(nil)
+	s.Shape = func(context.Context) (galeracluster.Shape, error) { return shape, shapeless }
+	store.state.Replicas = 2
+	store.state.Grants = []rebuild.Grant{{Attempt: 1, ID: "b", Consumed: true, Position: datadir.Position{UUID: history, Seqno: 0}}}
+	for i, address := range []string{"10.0.0.1", "10.0.0.2"} {
+		store.state.Put(rebuild.Report{Ordinal: i, PodUID: "u" + address, Address: address, State: rebuild.Started})
+	}
+	var last recorder
+	record := func(view ...string) {
+		t.Helper()
+		server.status.View = view
+		if err := s.recordOnce(t.Context(), &last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record("10.0.0.1", "10.0.0.2")
+	record("10.0.0.1")
+	if len(store.state.Behind) > 0 {
+		t.Errorf("behind are %v, but both members are wanted", store.state.Behind)
+	}
+	record("10.0.0.1", "10.0.0.2")
+	shapeless = errors.New("the StatefulSet is deleted, to be made again")
+	record("10.0.0.1")
+	if store.state.Replicas != 2 || len(store.state.Behind) > 0 {
+		t.Errorf("%d replicas, behind are %v: a shape that cannot be read says nothing", store.state.Replicas, store.state.Behind)
+	}
+	record("10.0.0.1", "10.0.0.2")
+	shape, shapeless = galeracluster.Shape{Replicas: 1}, nil
+	record("10.0.0.1")
+	if diff := cmp.Diff([]rebuild.Behind{{Ordinal: 1, Epoch: "b"}}, store.state.Behind); diff != "" || store.state.Replicas != 1 {
+		t.Errorf("%d replicas: %s", store.state.Replicas, diff)
+	}
 }
 
 // TestSavedViewIsSettled: the object learns which saved view the server shows, and

@@ -47,6 +47,9 @@ type Disaster struct {
 	AtOnce bool
 	// Quiet stops the clients before, so that all members hold the same.
 	Quiet bool
+	// Between is called when the first node is off and the clients write on with the
+	// others; may be nil.
+	Between func(ctx context.Context) error
 	// Loss is what is lost besides while the power is off; may be nil.
 	Loss func(ctx context.Context) error
 	// Return switches the nodes on again, in its own way; nil switches them all on.
@@ -84,7 +87,7 @@ func (d *Drill) Suffer(ctx context.Context, x Disaster) (Act, error) {
 		d.Progress.Stage("cut the power of all nodes at once")
 		err = d.cluster.PowerOff(d.Nodes...)
 	} else {
-		err = d.cutPower(ctx, before.places)
+		err = d.cutPower(ctx, before.places, x.Between)
 	}
 	if err != nil {
 		return act, err
@@ -182,7 +185,7 @@ func (d *Drill) begin(ctx context.Context) (snapshot, error) {
 // ends these one after the other. Which member is cut first, and so is the
 // stalest, follows the seed: by default member 0, which a careless decision
 // would take.
-func (d *Drill) cutPower(ctx context.Context, places map[string]Place) error {
+func (d *Drill) cutPower(ctx context.Context, places map[string]Place, between func(context.Context) error) error {
 	for i := range replicas {
 		name := member((d.Seed + i) % replicas)
 		node := places[name].Node
@@ -197,6 +200,11 @@ func (d *Drill) cutPower(ctx context.Context, places map[string]Place) error {
 			// The others first have to agree that it is gone.
 			if err := d.waitAcknowledged(ctx, rowsBetween, time.Minute); err != nil {
 				return err
+			}
+			if between != nil {
+				if err := between(ctx); err != nil {
+					return err
+				}
 			}
 			continue
 		}

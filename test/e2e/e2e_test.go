@@ -26,7 +26,7 @@ const (
 	bareNode  = "node4" // has disks and no volume group
 	upLimit   = 10 * time.Minute
 	downLimit = time.Minute
-	actLimit  = 10 * time.Minute
+	actLimit  = 15 * time.Minute
 	waitLimit = 3 * time.Minute
 )
 
@@ -190,6 +190,13 @@ func removeAfter(t *testing.T, args ...string) {
 // wantEvent waits for an event about an object whose reason or text holds all parts.
 func wantEvent(t *testing.T, namespace, kind, name string, parts ...string) {
 	t.Helper()
+	wantEventSince(t, time.Time{}, namespace, kind, name, parts...)
+}
+
+// wantEventSince takes no event that is older: the acts tell similar stories.
+func wantEventSince(t *testing.T, since time.Time, namespace, kind, name string, parts ...string) {
+	t.Helper()
+	since = since.Truncate(time.Second) // as the API server's times are
 	what := fmt.Sprintf("an event on %s %s with %q", kind, name, parts)
 	eventually(t, what, func(ctx context.Context) error {
 		events, err := suite.client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{})
@@ -198,7 +205,7 @@ func wantEvent(t *testing.T, namespace, kind, name string, parts ...string) {
 		}
 		var others []string
 		for _, e := range events.Items {
-			if e.InvolvedObject.Kind != kind || e.InvolvedObject.Name != name {
+			if e.InvolvedObject.Kind != kind || e.InvolvedObject.Name != name || e.CreationTimestamp.Time.Before(since) {
 				continue
 			}
 			text := e.Reason + ": " + e.Message

@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/galeracluster"
 	"github.com/berth-dev/berth/pkg/rebuild"
 	"github.com/berth-dev/berth/pkg/volume"
@@ -40,6 +41,11 @@ func TestOverride(t *testing.T) {
 					s, err := readState(ctx)
 					if err != nil {
 						return err
+					}
+					for _, ordinal := range []int{0, 1} { // the override is to name nobody else
+						if r, found := s.Member(ordinal); !found || r.State != rebuild.Waiting {
+							return fmt.Errorf("member %d does not wait yet", ordinal)
+						}
 					}
 					return runOverride(ctx, rebuild.Decide(s).Reason.Unblock)
 				})
@@ -86,13 +92,19 @@ func TestNodesReturnOneByOne(t *testing.T) {
 }
 
 // TestNodeStaysAway cuts the power of one node first. The others saw it leave and
-// went on, so it cannot hold anything newer: they start without it.
+// went on, so it cannot hold anything newer: they start without it. This needs a
+// view without it that the object knows as settled.
 func TestNodeStaysAway(t *testing.T) {
 	d := rebuilt(t)
+	stays := member(t, "galera-0").Spec.NodeName
 	d.Seed = 2 // galera-2 goes first
 	defer func() { d.Seed = 0 }()
 	act := play(t, func(ctx context.Context) (drill.Act, error) {
 		return d.Suffer(ctx, drill.Disaster{Name: "a node stays away",
+			Between: func(context.Context) error {
+				eventually(t, "the view of the two is settled", func(ctx context.Context) error { return settled(ctx, stays, 2) })
+				return nil
+			},
 			Return: func(ctx context.Context, places map[string]drill.Place) error {
 				powerOn(ctx, t, places["galera-0"].Node, places["galera-1"].Node)
 				if err := d.Await(ctx, "galera-0", "galera-1"); err != nil {
@@ -103,6 +115,27 @@ func TestNodeStaysAway(t *testing.T) {
 			}})
 	})
 	wantSound(t, act)
+}
+
+// settled says whether the view that a node's member has saved has this many
+// members and is the one that the object knows as settled.
+func settled(ctx context.Context, node string, members int) error {
+	out, err := suite.bed.Exec(ctx, node, "sh", "-c", "cat /var/lib/kubelet/pods/*/volumes/*/*/data/gvwstate.dat")
+	if err != nil {
+		return err
+	}
+	view, err := datadir.ParseGvwstate([]byte(out))
+	if err != nil {
+		return err
+	}
+	s, err := readState(ctx)
+	if err != nil {
+		return err
+	}
+	if len(view.Members) != members || s.Settled.View != view.ID {
+		return fmt.Errorf("%d members saved view %s, view %s is settled", len(view.Members), view.ID, s.Settled.View)
+	}
+	return nil
 }
 
 // TestMinorityRestarts cuts one node off the network and kills its server. It
@@ -158,7 +191,7 @@ func TestSecondPowerCut(t *testing.T) {
 			}})
 	})
 	// The first attempt was used up by the power cut, so there are two.
-	wantFaults(t, act, nil, []string{"2 grants were consumed, not 1"})
+	wantFaults(t, act, []string{"2 grants were consumed, not 1"}, nil)
 }
 
 // TestDamagedMember flips bytes in a table of a member that is as fresh as any.
@@ -166,7 +199,7 @@ func TestSecondPowerCut(t *testing.T) {
 // aside, and it joins by a full copy.
 func TestDamagedMember(t *testing.T) {
 	const damaged = "galera-0"
-	d := rebuilt(t)
+	d, begin := rebuilt(t), time.Now()
 	act := play(t, func(ctx context.Context) (drill.Act, error) {
 		return d.Suffer(ctx, drill.Disaster{Name: "a damaged member", AtOnce: true, Quiet: true, Loss: deletePods(t),
 			Return: func(ctx context.Context, places map[string]drill.Place) error {
@@ -179,10 +212,10 @@ func TestDamagedMember(t *testing.T) {
 				}
 				onVolume(ctx, t, node, damaged, flipBytes)
 				apply(t, "", "-k", path.Join(suite.root, "manifests", "galera"))
-				wantEvent(t, "galera", "Pod", damaged, "CORRUPT", "ledger.ibd")
 				if err := d.Await(ctx, "galera-1", "galera-2"); err != nil {
 					return err
 				}
+				wantEventSince(t, begin, "galera", "Pod", damaged, "CORRUPT", "ledger.ibd")
 				onVolume(ctx, t, node, damaged, `test -e "$mount/data/berth/ledger.ibd"; mv "$mount/data" "$mount/data.damaged"`)
 				return kubectl(ctx, "", "delete", "pod", damaged, "--namespace=galera", "--force", "--grace-period=0")
 			}})
@@ -282,6 +315,13 @@ func TestScale(t *testing.T) {
 				}
 				return nil
 			})
+			eventually(t, "the cluster is seen to go on without them", func(ctx context.Context) error {
+				s, err := readState(ctx)
+				if err == nil && len(s.Behind) != len(added) {
+					err = fmt.Errorf("behind are %v", s.Behind)
+				}
+				return err
+			})
 			return retire(ctx, spareNodes()...)
 		})
 	})
@@ -317,7 +357,7 @@ func powerOn(ctx context.Context, t *testing.T, nodes ...string) {
 func wantWaiting(t *testing.T, member string, missing ...string) {
 	t.Helper()
 	before := attempt(state(t))
-	wantEvent(t, "galera", "Pod", member, append([]string{string(rebuild.ServerUnreached)}, missing...)...)
+	wantEventSince(t, time.Now(), "galera", "Pod", member, append([]string{string(rebuild.ServerUnreached)}, missing...)...)
 	never(t, hold, "an attempt to start the cluster", func(ctx context.Context) (bool, error) {
 		s, err := readState(ctx)
 		return attempt(s) > before, err
