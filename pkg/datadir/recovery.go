@@ -21,6 +21,10 @@ type Recovery struct {
 	// Environment is a line that blames the surroundings (lock, permission, space)
 	// and not the data; such a run is repeated and decides nothing.
 	Environment string
+	// Crashed says that the server crashed behind the position, and that nothing
+	// before spoke of damage: perhaps a fault of its shutdown, which does not happen
+	// twice. It is one of the Errors.
+	Crashed bool
 	// Errors are lines that speak of damage, at most 8.
 	Errors []string
 }
@@ -46,6 +50,7 @@ var (
 	// that are no errors to the server: it would come up with them.
 	damagePattern = regexp.MustCompile(`(?i)\[(ERROR|FATAL)\].*(InnoDB|Aria)|Assertion failure|got signal [0-9]+|` +
 		`corrupt|Ignoring tablespace for .* could not be opened|log sequence number .* is in the future|log (block|header) checksum`)
+	crashPattern = regexp.MustCompile(`mariadbd got signal 11\b`)
 	// What looks like damage and is the repair of it, or is about a leftover of an
 	// interrupted ALTER, which nobody misses.
 	harmlessPattern = regexp.MustCompile(`(?i)Recovered page \[|from the doublewrite buffer|#sql-`)
@@ -69,6 +74,8 @@ func ParseRecovery(log string) Recovery {
 			if r.Environment == "" {
 				r.Environment = line
 			}
+		case crashPattern.MatchString(line) && r.Found && len(r.Errors) == 0:
+			r.Crashed, r.Errors = true, []string{line}
 		case damagePattern.MatchString(line) && !harmlessPattern.MatchString(line) && len(r.Errors) < errorLimit:
 			r.Errors = append(r.Errors, line)
 		}

@@ -23,6 +23,8 @@ const (
 	recoveryLogLimit = 8 << 20
 	// recoveryTries bounds how often a recovery that does not end is repeated.
 	recoveryTries = 5
+	// crashTries bounds it for one that crashes: what crashes each time is damage.
+	crashTries = 3
 )
 
 // Recover runs the server with --wsrep-recover, with the server's own
@@ -32,14 +34,20 @@ const (
 //
 // MariaDB 10.11 may tell the position and then never end: a purge worker spins
 // when the shutdown meets the rollback of recovered transactions. Such a run is
-// killed, which a recovery stands, and the position is that of the next run.
+// killed, which a recovery stands, and the position is that of the next run. The
+// same shutdown may also end in a crash (signal 11), which counts as damage only
+// when it comes again.
 func (s Server) Recover(ctx context.Context, runDir string) (datadir.Recovery, error) {
-	for range recoveryTries {
+	for try := 1; try <= recoveryTries; try++ {
 		recovery, ended, err := s.recoverOnce(ctx, runDir)
-		if ended || err != nil {
+		switch {
+		case err != nil, ended && (!recovery.Crashed || try >= crashTries):
 			return recovery, err
+		case ended:
+			klog.FromContext(ctx).Info("The server told the position and crashed: it recovers again", "sign", recovery.Errors[0])
+		default:
+			klog.FromContext(ctx).Info("The server told the position and did not end: it was killed and recovers again", "position", recovery.Position.String())
 		}
-		klog.FromContext(ctx).Info("The server told the position and did not end: it was killed and recovers again", "position", recovery.Position.String())
 	}
 	return datadir.Recovery{}, fmt.Errorf("recover the position: the server told it and did not end, %d times: look at its log for what it waits for", recoveryTries)
 }

@@ -23,8 +23,8 @@ type Recovered struct {
 	// End is the LSN at which the log ends; 0 when there was nothing to recover.
 	End uint64
 	Log string
-	// Hung says that a run had told the position and did not end, so that it was
-	// killed and run again.
+	// Hung says that a run had told the position and did not end in order, so that
+	// it was run again.
 	Hung bool
 }
 
@@ -33,7 +33,8 @@ var endPattern = regexp.MustCompile(`End of log at LSN=(\d+)`)
 // Recover runs the server's own recovery, which writes. A server that has told
 // the position and then hangs is killed and run again, which recovery stands: in
 // MariaDB 10.11 a purge worker may spin for ever when the shutdown meets the
-// rollback of recovered transactions.
+// rollback of recovered transactions. The same shutdown may crash instead (signal
+// 11), which counts when it comes each time.
 func (d Directory) Recover(ctx context.Context) (Recovered, error) {
 	const tries = 5
 	var end uint64
@@ -44,6 +45,9 @@ func (d Directory) Recover(ctx context.Context) (Recovered, error) {
 		}
 		if try == 0 { // the next one finds what this one has added
 			end = r.End
+		}
+		if ended && r.Crashed && try < 2 {
+			continue
 		}
 		if ended {
 			r.Hung, r.End = try > 0, end
