@@ -64,3 +64,76 @@ line:
 
 	MOVL AX, ret+24(FP)
 	RET
+
+// The pair for a distance of n bytes is x^(8n+31), x^(8n-33).
+DATA far<>+0(SB)/8, $0x00000000dcb17aa4
+DATA far<>+8(SB)/8, $0x00000000b9e02b86
+GLOBL far<>(SB), RODATA|NOPTR, $16
+
+DATA near<>+0(SB)/8, $0x00000000740eef02
+DATA near<>+8(SB)/8, $0x000000009e4addf8
+GLOBL near<>(SB), RODATA|NOPTR, $16
+
+DATA lanes<>+0(SB)/8, $0x000000001c291d04
+DATA lanes<>+8(SB)/8, $0x00000000ddc0152b
+DATA lanes<>+16(SB)/8, $0x000000003da6d0cb
+DATA lanes<>+24(SB)/8, $0x00000000ba4fc28e
+DATA lanes<>+32(SB)/8, $0x00000000f20c0dfe
+DATA lanes<>+40(SB)/8, $0x00000000493c7d27
+DATA lanes<>+48(SB)/8, $0x0000000000000000
+DATA lanes<>+56(SB)/8, $0x0000000000000000
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
+
+// FOLD multiplies all four lanes of x by k, and adds what follows there.
+#define FOLD(k, x, next, t) \
+	VPCLMULQDQ $0x00, k, x, t; \
+	VPCLMULQDQ $0x11, k, x, x; \
+	VPTERNLOGQ $0x96, next, t, x
+
+// func foldBlocks(sum uint32, p *byte, blocks int) uint32
+TEXT ·foldBlocks(SB), NOSPLIT, $0-28
+	MOVL            sum+0(FP), AX
+	MOVQ            p+8(FP), SI
+	MOVQ            blocks+16(FP), CX
+	VMOVDQU64       (SI), Z0
+	VMOVDQU64       64(SI), Z1
+	VMOVDQU64       128(SI), Z2
+	VMOVDQU64       192(SI), Z3
+	VMOVD           AX, X4
+	VPXORQ          Z4, Z0, Z0
+	VBROADCASTI32X4 far<>(SB), Z5
+	DECQ            CX
+	JZ              join
+
+fold:
+	ADDQ $256, SI
+	FOLD(Z5, Z0, (SI), Z6)
+	FOLD(Z5, Z1, 64(SI), Z7)
+	FOLD(Z5, Z2, 128(SI), Z8)
+	FOLD(Z5, Z3, 192(SI), Z9)
+	DECQ CX
+	JNZ  fold
+
+join:
+	VBROADCASTI32X4 near<>(SB), Z5
+	FOLD(Z5, Z0, Z1, Z6)
+	FOLD(Z5, Z0, Z2, Z6)
+	FOLD(Z5, Z0, Z3, Z6)
+	VEXTRACTI32X4   $3, Z0, X1
+	VMOVDQU64       lanes<>(SB), Z5
+	VPCLMULQDQ      $0x00, Z5, Z0, Z6
+	VPCLMULQDQ      $0x11, Z5, Z0, Z0
+	VPXORQ          Z6, Z0, Z0
+	VEXTRACTI32X4   $1, Z0, X2
+	VEXTRACTI32X4   $2, Z0, X3
+	VPXOR           X2, X0, X0
+	VPXOR           X3, X0, X0
+	VPXOR           X1, X0, X0
+	VMOVQ           X0, R8
+	VPEXTRQ         $1, X0, R9
+	VZEROUPPER
+	XORL            AX, AX
+	CRC32Q          R8, AX
+	CRC32Q          R9, AX
+	MOVL            AX, ret+24(FP)
+	RET
