@@ -26,7 +26,7 @@ const (
 	maxChunk = 4 << 20
 	// inMemory bounds what all workers have in memory.
 	inMemory = 16 << 20
-	// ahead is how far the kernel is asked to read ahead of the workers.
+	// ahead is how far the kernel is asked to read ahead of workers that keep a rate.
 	ahead = 16 << 20
 	// maxSuspects bounds the memory for directories that are bad throughout; more
 	// are only counted.
@@ -112,7 +112,7 @@ func (v *verification) newScan() *scan {
 	case v.limiter == nil:
 		s.chunk = maxChunk
 		for s.chunk > chunkSize && s.chunk*int64(v.opt.workers()) > inMemory {
-			s.chunk /= 2 // so that ahead stays a multiple
+			s.chunk /= 2
 		}
 	}
 	for _, f := range v.layout.files {
@@ -210,21 +210,19 @@ func (s *scan) next() (*reading, int64) {
 	return r, offset
 }
 
-// advise has the kernel read ahead. What it does by itself gives up when several
-// readers alternate, and where a rate is kept, a disk that is busy with others
-// has to begin long before its turn.
+// advise has the disk begin with what is read later: a rate can only be kept on a
+// disk that is busy with others when it is asked long before its turn. Without a
+// rate, the kernel's read-ahead does as well, and fills the page cache with
+// larger blocks, which are mapped faster.
 func (s *scan) advise(r *reading, offset int64) {
-	step := int64(ahead)
-	if s.limiter != nil {
-		step = s.chunk
-	}
 	switch {
 	case s.sampled != nil:
 		_ = unix.Fadvise(int(r.f.Fd()), offset, s.chunk, unix.FADV_WILLNEED)
+	case s.limiter == nil:
 	case offset == 0:
-		_ = unix.Fadvise(int(r.f.Fd()), 0, ahead+step, unix.FADV_WILLNEED)
-	case offset%step == 0:
-		_ = unix.Fadvise(int(r.f.Fd()), offset+ahead, step, unix.FADV_WILLNEED)
+		_ = unix.Fadvise(int(r.f.Fd()), 0, ahead+s.chunk, unix.FADV_WILLNEED)
+	default:
+		_ = unix.Fadvise(int(r.f.Fd()), offset+ahead, s.chunk, unix.FADV_WILLNEED)
 	}
 }
 
