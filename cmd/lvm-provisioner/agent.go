@@ -29,6 +29,7 @@ type agentCommand struct {
 	linkDir    string
 	listen     string
 	kubeconfig string
+	trash      provisioner.TrashPolicy
 }
 
 func (c *agentCommand) command() *cobra.Command {
@@ -57,6 +58,8 @@ func (c *agentCommand) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.linkDir, "link-dir", provisioner.DefaultLinkDir, "directory for the links, named by LV UUID, that PersistentVolumes point to; "+
 		"on a file system that a boot empties, so that a link is only there for a volume verified since")
 	f.StringVar(&c.listen, "listen", ":9750", "address for /healthz and /metrics")
+	f.DurationVar(&c.trash.Keep, "trash-keep", provisioner.DefaultTrashKeep, "how long a deleted volume can be had back (lvm-provisioner undelete) before it is wiped and removed")
+	f.IntVar(&c.trash.PerHour, "trash-per-hour", provisioner.DefaultTrashPerHour, "most volumes of a volume group that may be deleted within an hour")
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "file to reach the API server with; empty inside a pod, where the service account is used")
 }
 
@@ -68,6 +71,9 @@ func (c *agentCommand) Validate() error {
 	}
 	if c.interval < time.Second {
 		problems = append(problems, fmt.Errorf("--interval is %s: use 1s or more", c.interval))
+	}
+	if c.trash.Keep < time.Minute || c.trash.PerHour < 1 {
+		problems = append(problems, fmt.Errorf("--trash-keep is %s and --trash-per-hour %d: use 1m and 1, or more", c.trash.Keep, c.trash.PerHour))
 	}
 	if !filepath.IsAbs(c.linkDir) {
 		problems = append(problems, fmt.Errorf("--link-dir is %q: use an absolute path", c.linkDir))
@@ -98,6 +104,7 @@ func (c *agentCommand) Run(ctx context.Context) error {
 		Runner:   lvm.Exec{},
 		Metrics:  provisioner.NewMetrics(registry),
 		Clock:    clock.RealClock{},
+		Trash:    c.trash,
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/provisioner"
+	"github.com/berth-dev/berth/pkg/volume"
 )
 
 // inventoryCommand shows what is on this machine's disks. It needs no API server.
@@ -103,6 +105,7 @@ type volumeLine struct {
 	FSUUID      string      `json:"fsUUID,omitempty"`
 	Generation  int         `json:"generation,omitempty"`
 	APIServer   string      `json:"apiServer,omitempty"`
+	TrashUntil  *time.Time  `json:"trashUntil,omitempty"`
 	Problem     string      `json:"problem,omitempty"`
 }
 
@@ -126,6 +129,10 @@ func newInventory(report *lvm.Report) inventory {
 		if m := t.Member; !m.IsZero() {
 			line.Member = &memberLine{m.StatefulSet, m.Ordinal, m.Replicas}
 		}
+		if t.State == volume.Trash {
+			until := time.Unix(t.Retirement.Deadline, 0).UTC()
+			line.TrashUntil = &until
+		}
 		if v.Err != nil {
 			line.Problem = v.Err.Error()
 		}
@@ -145,13 +152,17 @@ func (inv inventory) table(w io.Writer) {
 	}
 	groups.Render()
 	fmt.Fprintln(w)
-	volumes := newTable(w, "CLAIM", "MEMBER", "STATE", "ACTIVE", "SIZE", "VOLUME", "LV UUID", "PROBLEM")
+	volumes := newTable(w, "CLAIM", "MEMBER", "STATE", "ACTIVE", "SIZE", "VOLUME", "LV UUID", "IN TRASH UNTIL", "PROBLEM")
 	for _, v := range inv.Volumes {
 		member := "-"
 		if m := v.Member; m != nil {
 			member = fmt.Sprintf("%s %d of %d", m.StatefulSet, m.Ordinal, m.Replicas)
 		}
-		volumes.AppendRow(table.Row{v.Namespace + "/" + v.Claim, member, v.State, v.Active, size(v.Size), v.VolumeGroup + "/" + v.Name, v.UUID, v.Problem})
+		until := ""
+		if v.TrashUntil != nil {
+			until = v.TrashUntil.Format(time.RFC3339)
+		}
+		volumes.AppendRow(table.Row{v.Namespace + "/" + v.Claim, member, v.State, v.Active, size(v.Size), v.VolumeGroup + "/" + v.Name, v.UUID, until, v.Problem})
 	}
 	volumes.SuppressEmptyColumns()
 	volumes.Render()

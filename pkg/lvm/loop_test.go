@@ -73,6 +73,48 @@ func TestLVM(t *testing.T) {
 	}
 }
 
+// Trash, growth and removal, as lvm itself does them.
+func TestLVMReshape(t *testing.T) {
+	s, _ := loopGroup(t, "64M")
+	vg := report(t, s)
+	if err := s.Create(t.Context(), vg, "berth-a", 4<<20, []string{"state=ready"}); err != nil {
+		t.Fatal(err)
+	}
+	lv := report(t, s).LVs[0]
+	for range 2 { // a repeated swap is harmless
+		if err := s.SwapTags(t.Context(), vg, lv, []string{"state=ready"}, []string{"deadline=1", "state=trash"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Rename(t.Context(), vg, lv, "trash-"+lv.UUID); err != nil {
+		t.Fatal(err)
+	}
+	moved := report(t, s).LVs[0]
+	if diff := cmp.Diff([]string{"deadline=1", "state=trash"}, moved.Tags); diff != "" || moved.UUID != lv.UUID || moved.Name != "trash-"+lv.UUID {
+		t.Errorf("moved: %+v\n%s", moved, diff)
+	}
+	for range 2 { // the second finds the size that it wants
+		if err := s.Extend(t.Context(), vg, moved, 12<<20); err != nil {
+			t.Fatal(err)
+		}
+		if moved = report(t, s).LVs[0]; moved.Size != 12<<20 {
+			t.Errorf("size %d", moved.Size)
+		}
+	}
+	if err := s.Extend(t.Context(), vg, moved, 1<<30); !errors.Is(err, lvm.ErrNoSpace) {
+		t.Errorf("extend beyond the group: %v", err)
+	}
+	if err := s.Remove(t.Context(), vg, moved); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(t.Context(), vg, moved); !errors.Is(err, lvm.ErrNotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+	if n := len(report(t, s).LVs); n != 0 {
+		t.Errorf("%d volumes left", n)
+	}
+}
+
 func TestLVMErrors(t *testing.T) {
 	s, _ := loopGroup(t, "64M")
 	vg := report(t, s)

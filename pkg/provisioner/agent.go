@@ -40,6 +40,7 @@ type Config struct {
 	Runner  lvm.Runner
 	Metrics *Metrics
 	Clock   clock.Clock
+	Trash   TrashPolicy
 }
 
 // view is what the agent reads of the API, from informers' caches.
@@ -75,6 +76,9 @@ type Agent struct {
 	// verified holds the UUIDs of the volumes whose content was seen to be right
 	// since this process started.
 	verified map[string]bool
+	// zeroed holds how many bytes of a volume in the trash are zeroed.
+	zeroed      map[string]int64
+	trashPolicy TrashPolicy
 }
 
 type passResult struct{ err error }
@@ -94,6 +98,7 @@ func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 		view: v, node: cfg.Node, interval: cfg.Interval, links: cfg.Links, client: cfg.Client,
 		run: run, lvm: lvm.New(run), metrics: cfg.Metrics, clock: cfg.Clock, events: events,
 		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
+		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(),
 	}
 }
 

@@ -10,12 +10,14 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 
 	"github.com/berth-dev/berth/pkg/lvm/filesystem"
+	"github.com/berth-dev/berth/pkg/volume"
 )
 
 // Parameters of a StorageClass.
 const (
 	paramVolumeGroup = "volumeGroup"
 	paramFSType      = "fsType"
+	paramWipe        = "wipe"
 )
 
 // class is what a StorageClass of ours says.
@@ -23,11 +25,12 @@ type class struct {
 	Name        string
 	VolumeGroup string
 	FSType      string
+	Wipe        volume.Wipe
 }
 
 // parseClass reads a StorageClass; its Reason names all problems at once.
 func parseClass(sc *storagev1.StorageClass) (class, error) {
-	c := class{Name: sc.Name, VolumeGroup: sc.Parameters[paramVolumeGroup], FSType: sc.Parameters[paramFSType]}
+	c := class{Name: sc.Name, VolumeGroup: sc.Parameters[paramVolumeGroup], FSType: sc.Parameters[paramFSType], Wipe: volume.Wipe(sc.Parameters[paramWipe])}
 	var problems []string
 	complain := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 
@@ -40,9 +43,15 @@ func parseClass(sc *storagev1.StorageClass) (class, error) {
 	if !slices.Contains(filesystem.Types, c.FSType) {
 		complain("parameter %s is %q: use one of %s", paramFSType, c.FSType, strings.Join(filesystem.Types, ", "))
 	}
+	if c.Wipe == "" {
+		c.Wipe = volume.Wipes[0]
+	}
+	if !slices.Contains(volume.Wipes, c.Wipe) {
+		complain("parameter %s is %q: use one of %v", paramWipe, c.Wipe, volume.Wipes)
+	}
 	for _, key := range slices.Sorted(maps.Keys(sc.Parameters)) {
-		if key != paramVolumeGroup && key != paramFSType {
-			complain("parameter %s is not known: remove it (known are %s and %s)", key, paramVolumeGroup, paramFSType)
+		if key != paramVolumeGroup && key != paramFSType && key != paramWipe {
+			complain("parameter %s is not known: remove it (known are %s, %s and %s)", key, paramVolumeGroup, paramFSType, paramWipe)
 		}
 	}
 	// The API server's default for both is the other value.

@@ -52,6 +52,14 @@ func (l Links) Set(lvUUID, device string) error {
 	return nil
 }
 
+// Remove withdraws the link of one volume, if it is there.
+func (l Links) Remove(lvUUID string) error {
+	if err := os.Remove(l.Path(lvUUID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("withdraw link: %w", err)
+	}
+	return nil
+}
+
 // Keep removes the links of all volumes that keep does not hold. A link is a
 // statement, not data; it is withdrawn when it is no longer known to be true.
 func (l Links) Keep(keep map[string]bool) error {

@@ -186,7 +186,11 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
 	if v.Err != nil {
 		return tagsUnreadable(v)
 	}
-	if v.Tags.State != volume.Ready {
+	switch v.Tags.State {
+	case volume.Ready:
+	case volume.Trash:
+		return a.retire(ctx, v)
+	default:
 		return nil
 	}
 	if _, err := ofClaim(all, v.Tags.Namespace, v.Tags.Claim); err != nil {

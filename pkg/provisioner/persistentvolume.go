@@ -96,6 +96,8 @@ func decide(v Volume, pvs []*corev1.PersistentVolume) (step, error) {
 	switch {
 	case pv.DeletionTimestamp != nil:
 		return stepNone, nil // published again when it is gone
+	case pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete && pv.Status.Phase == corev1.VolumeReleased:
+		return stepNone, nil // a person wants it deleted: Delete looks whether it may be
 	case ref == nil:
 		return stepReserve, nil // else any claim of the class could take the data
 	case ref.Namespace != v.Tags.Namespace || ref.Name != v.Tags.Claim:

@@ -24,11 +24,6 @@ func (a *Agent) ShouldProvision(_ context.Context, claim *corev1.PersistentVolum
 	return claim.Annotations[annSelectedNode] == a.node
 }
 
-// Delete implements controller.Provisioner by refusing.
-func (a *Agent) Delete(_ context.Context, pv *corev1.PersistentVolume) error {
-	return deleteRefused(pv.Name)
-}
-
 // Provision implements controller.Provisioner. It can be ended at any point and
 // called again: it starts from what is on the disk.
 func (a *Agent) Provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {

@@ -203,19 +203,6 @@ func TestOnlyTheSelectedNodeActs(t *testing.T) {
 	}
 }
 
-func TestDeleteRefuses(t *testing.T) {
-	f := newFixture(t)
-	f.mustProvision("data-galera-0")
-	pv := f.onePV()
-	err := f.agent.Delete(t.Context(), &pv)
-	if r, ok := isReason(err); !ok || r.Code != CodeDeleteRefused {
-		t.Errorf("got %v", err)
-	}
-	if f.oneLV().FSUUID == "" {
-		t.Error("the volume was touched")
-	}
-}
-
 // For every command of a provisioning that fails, before or after it had its
 // effect, and with the agent losing its memory: trying again ends with one
 // volume, one file system, one PV.

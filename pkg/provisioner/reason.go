@@ -38,6 +38,7 @@ const (
 	CodePVNameTaken      = "PersistentVolumeNameTaken"
 	CodeStillBound       = "PersistentVolumeStillBound"
 	CodeDeleteRefused    = "DeleteRefused"
+	CodeTrashCeiling     = "TrashCeiling"
 )
 
 func classInvalid(class string, problems []string) Reason {
@@ -126,7 +127,11 @@ func stillBound(pv, claim string) Reason {
 	return Reason{CodeStillBound, fmt.Sprintf("PersistentVolume %s is not released yet by the former claim %s: it is reserved again as soon as it is", pv, claim)}
 }
 
-func deleteRefused(pv string) Reason {
-	return Reason{CodeDeleteRefused, fmt.Sprintf("this version of %s deletes no volume: set the policy of PersistentVolume %s to Retain; "+
-		"to give the space back, delete the object and lvremove its volume by hand", volume.Provisioner, pv)}
+func deleteRefused(pv, why string) Reason {
+	return Reason{CodeDeleteRefused, fmt.Sprintf("the volume of PersistentVolume %s is kept: %s", pv, why)}
+}
+
+func trashCeiling(v Volume, recent int) Reason {
+	return Reason{CodeTrashCeiling, fmt.Sprintf("%s is kept for now: %d volumes of its volume group were deleted within an hour; "+
+		"see that this is meant (lvm-provisioner inventory), then wait, or raise the agent's --trash-per-hour", v, recent)}
 }

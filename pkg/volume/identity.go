@@ -16,6 +16,14 @@ func LVName(namespace, claim string) string {
 	return "berth-" + hex.EncodeToString(sum[:16])
 }
 
+// TrashName is the name of a logical volume in state trash: out of the way of
+// its claim's next one, and with the identity in it, so that a command on this
+// name cannot hit another volume.
+func TrashName(lvUUID string) string { return "trash-" + lvUUID }
+
+// SupersededName is the name of a logical volume in state superseded.
+func SupersededName(lvUUID string) string { return "superseded-" + lvUUID }
+
 // PVName is the name of the one PersistentVolume of a logical volume. Because
 // it derives from the LV UUID alone, the API server itself refuses a second PV
 // for the same volume (invariant I1). LVM's UUIDs mix upper and lower case and

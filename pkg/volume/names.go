@@ -41,4 +41,12 @@ const (
 	// whose agent published it: the marker that this node has reported its
 	// inventory to this API server. PVs are published before the marker.
 	AnnotationNode = "berth.dev/node"
+	// AnnotationConfirmDelete, on a PersistentVolume, holds the LV UUID of a volume
+	// that outlived its API server's memory and that a person wants deleted all
+	// the same.
+	AnnotationConfirmDelete = "berth.dev/confirm-delete"
+	// AnnotationAbandoned, on a PersistentVolume or a claim, holds the highest
+	// generation (decimal) that was given up by lvm-provisioner abandon: only a
+	// higher one is the claim's.
+	AnnotationAbandoned = "berth.dev/abandoned"
 )

@@ -18,7 +18,40 @@ const (
 	Creating State = "creating"
 	// Ready means that the file system was made and seen; data may be inside.
 	Ready State = "ready"
+	// Superseded means that the claim has a volume of a higher generation. The
+	// data is kept and not served.
+	Superseded State = "superseded"
+	// Trash means that the volume was deleted with proof. The data is kept until
+	// the deadline in Retirement.
+	Trash State = "trash"
 )
+
+// Wipe is what is done to a volume's blocks before their space is given back.
+type Wipe string
+
+const (
+	WipeNone       Wipe = "none"       // the next owner's volume shows the old blocks
+	WipeSignatures Wipe = "signatures" // nothing is recognised, blocks stay
+	WipeDiscard    Wipe = "discard"    // the device is told to forget them
+	WipeZero       Wipe = "zero"       // every block is written
+)
+
+// Wipes are all policies, the default first.
+var Wipes = []Wipe{WipeSignatures, WipeNone, WipeDiscard, WipeZero}
+
+// Retirement is written on a volume in state trash, in the change that puts it there.
+type Retirement struct {
+	// At and Deadline are seconds since 1970 by the node's clock.
+	At, Deadline int64
+	Wipe         Wipe
+}
+
+// Encode returns the tags that a retirement adds to a volume's own.
+func (r Retirement) Encode() []string {
+	return []string{
+		tag(tagTrashed, strconv.FormatInt(r.At, 10)), tag(tagDeadline, strconv.FormatInt(r.Deadline, 10)), tag(tagWipe, string(r.Wipe)),
+	}
+}
 
 // Schema is the version of the tags that this program reads and writes. Tags of
 // another version are an error and never "no tags": the volume belongs to
@@ -46,6 +79,8 @@ type Tags struct {
 	// APIServer is the UID of namespace kube-system of the API server for which
 	// the volume was made.
 	APIServer string
+	// Retirement is set in state trash, and only there.
+	Retirement Retirement
 }
 
 const (
@@ -61,12 +96,17 @@ const (
 	tagState       = "state"
 	tagGeneration  = "generation"
 	tagAPIServer   = "api-server"
+	tagTrashed     = "trashed"
+	tagDeadline    = "deadline"
+	tagWipe        = "wipe"
 )
 
-// required tags are in every set; the three of the StatefulSet come all together or not at all.
+// required tags are in every set; the three of the StatefulSet come all together
+// or not at all, and so do the three of a retirement.
 var (
 	required = []string{tagSchema, tagNamespace, tagClaim, tagClass, tagFSType, tagFSUUID, tagState, tagGeneration, tagAPIServer}
 	ofMember = []string{tagStatefulSet, tagOrdinal, tagReplicas}
+	ofTrash  = []string{tagTrashed, tagDeadline, tagWipe}
 )
 
 // StateTag is the tag that says the state s; a state changes by taking one off
@@ -91,7 +131,7 @@ func (t Tags) Encode() []string {
 			tag(tagReplicas, strconv.Itoa(t.Member.Replicas)),
 		)
 	}
-	return append(tags,
+	tags = append(tags,
 		tag(tagClass, t.Class),
 		tag(tagFSType, t.FSType),
 		tag(tagFSUUID, t.FSUUID),
@@ -99,6 +139,10 @@ func (t Tags) Encode() []string {
 		tag(tagGeneration, strconv.Itoa(t.Generation)),
 		tag(tagAPIServer, t.APIServer),
 	)
+	if t.State == Trash {
+		tags = append(tags, t.Retirement.Encode()...)
+	}
+	return tags
 }
 
 func tag(key, value string) string { return TagPrefix + key + "=" + value }
@@ -141,7 +185,14 @@ func DecodeTags(raw []string) (Tags, error) {
 	if set := values[tagStatefulSet]; set != "" {
 		t.Member = Member{StatefulSet: set, Ordinal: number(tagOrdinal), Replicas: number(tagReplicas)}
 	}
-	if t.State != Creating && t.State != Ready {
+	switch t.State {
+	case Creating, Ready, Superseded:
+	case Trash:
+		t.Retirement = Retirement{At: int64(number(tagTrashed)), Deadline: int64(number(tagDeadline)), Wipe: Wipe(values[tagWipe])}
+		if !slices.Contains(Wipes, t.Retirement.Wipe) {
+			problems = append(problems, fmt.Errorf("tag %s: %q is not a wipe policy that this program knows", tagWipe, t.Retirement.Wipe))
+		}
+	default:
 		problems = append(problems, fmt.Errorf("tag %s: %q is not a state that this program knows", tagState, t.State))
 	}
 	if err := errors.Join(problems...); err != nil {
@@ -173,12 +224,12 @@ func collect(raw []string) (map[string]string, error) {
 
 func complete(values map[string]string) error {
 	var problems []error
-	want := required
-	for _, key := range ofMember {
-		if values[key] != "" {
-			want = slices.Concat(required, ofMember)
-			break
-		}
+	want := slices.Clone(required)
+	if slices.ContainsFunc(ofMember, func(key string) bool { return values[key] != "" }) {
+		want = append(want, ofMember...)
+	}
+	if State(values[tagState]) == Trash {
+		want = append(want, ofTrash...)
 	}
 	for _, key := range want {
 		if values[key] == "" {

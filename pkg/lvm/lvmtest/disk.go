@@ -47,8 +47,12 @@ type Volume struct {
 	Data bool
 	// Unreadable makes every read of the device an I/O error.
 	Unreadable bool
+	// Open says that the device is mounted, or held by somebody.
+	Open bool
 	// Incomplete makes a check of the file system find damage.
 	Incomplete bool
+	// Wiped are the programs that wiped it.
+	Wiped []string
 	// Formats counts the runs of mkfs.
 	Formats int
 }
@@ -150,6 +154,8 @@ func (d *Disk) run(name string, args []string) (out []byte, code int, stderr str
 			return nil, 1, "dd: error reading: Input/output error"
 		}
 		return nil, 0, ""
+	case "wipefs", "blkdiscard":
+		return d.wipe(name, args)
 	case "mkfs.ext4":
 		return d.mkfs(last, "ext4", after(args, "-U"))
 	case "mkfs.xfs":
@@ -171,6 +177,8 @@ func (d *Disk) lvm(args []string) ([]byte, int, string) {
 		return d.create(args)
 	case "lvchange":
 		return d.change(args)
+	case "lvremove", "lvrename", "lvextend":
+		return d.reshape(args)
 	}
 	return nil, 2, "No such command '" + args[0] + "'."
 }
@@ -211,12 +219,15 @@ func (d *Disk) change(args []string) ([]byte, int, string) {
 			if g.name+"/"+v.Name != path {
 				continue
 			}
-			if slices.Contains(args, "-a") {
-				v.Active = true
+			if a := after(args, "-a"); a != "" {
+				if a == "n" && v.Open {
+					return nil, 5, fmt.Sprintf("Logical volume %s contains a filesystem in use.", path)
+				}
+				v.Active = a == "y"
 				return nil, 0, ""
 			}
-			off, on := after(args, "--deltag"), after(args, "--addtag")
-			v.Tags = append(slices.DeleteFunc(v.Tags, func(t string) bool { return t == off || t == on }), on)
+			off, on := every(args, "--deltag"), every(args, "--addtag")
+			v.Tags = append(slices.DeleteFunc(v.Tags, func(t string) bool { return slices.Contains(off, t) || slices.Contains(on, t) }), on...)
 			g.seqno++
 			return nil, 0, ""
 		}

@@ -1,0 +1,85 @@
+package lvmtest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// reshape plays lvremove, lvrename and lvextend.
+func (d *Disk) reshape(args []string) ([]byte, int, string) {
+	path := args[len(args)-1]
+	if args[0] == "lvrename" {
+		path = args[len(args)-3] + "/" + args[len(args)-2]
+	}
+	for _, g := range d.groups {
+		i := slices.IndexFunc(g.volumes, func(v *Volume) bool { return g.name+"/"+v.Name == path })
+		if i < 0 {
+			continue
+		}
+		if g.missing > 0 {
+			return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", g.name)
+		}
+		code, stderr := d.reshapeOne(g, i, args)
+		if code == 0 {
+			g.seqno++
+		}
+		return nil, code, stderr
+	}
+	return nil, 5, fmt.Sprintf("Failed to find logical volume %q", path)
+}
+
+func (d *Disk) reshapeOne(g *group, i int, args []string) (code int, stderr string) {
+	v := g.volumes[i]
+	switch args[0] {
+	case "lvremove":
+		if v.Open {
+			return 5, fmt.Sprintf("Logical volume %s/%s contains a filesystem in use.", g.name, v.Name)
+		}
+		if v.Data && !slices.Contains(v.Tags, "berth.dev/state=trash") {
+			d.violations = append(d.violations, v.Name+": a volume with data was removed that was not in the trash")
+		}
+		g.volumes = slices.Delete(g.volumes, i, i+1)
+	case "lvrename":
+		name := args[len(args)-1]
+		if slices.ContainsFunc(g.volumes, func(o *Volume) bool { return o.Name == name }) {
+			return 5, fmt.Sprintf("Logical Volume %q already exists in volume group %q", name, g.name)
+		}
+		v.Name = name
+	case "lvextend":
+		extents, _ := strconv.ParseInt(after(args, "-l"), 10, 64)
+		switch {
+		case extents <= v.Extents:
+			return 5, fmt.Sprintf("New size (%d extents) matches existing size (%d extents).", extents, v.Extents)
+		case extents-v.Extents > g.free():
+			return 5, fmt.Sprintf("Insufficient free space: %d extents needed, but only %d available", extents-v.Extents, g.free())
+		}
+		v.Extents = extents
+	}
+	return 0, ""
+}
+
+// wipe plays wipefs -a and blkdiscard, of which the whole device counts as one step.
+func (d *Disk) wipe(name string, args []string) ([]byte, int, string) {
+	v := d.device(args[len(args)-1])
+	if v == nil || v.Unreadable {
+		return nil, 1, name + ": cannot open " + args[len(args)-1]
+	}
+	if !slices.Contains(v.Tags, "berth.dev/state=trash") {
+		d.violations = append(d.violations, v.Name+": wiped outside the trash")
+	}
+	v.FSType, v.FSUUID = "", ""
+	v.Wiped = append(v.Wiped, name)
+	return nil, 0, ""
+}
+
+// every returns all arguments that follow flag.
+func every(args []string, flag string) []string {
+	var all []string
+	for i, a := range args[:len(args)-1] {
+		if a == flag {
+			all = append(all, args[i+1])
+		}
+	}
+	return all
+}

@@ -1,0 +1,51 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// Deactivate takes the volume's device away. It fails while somebody holds the
+// device, by the kernel's own word.
+func (s *System) Deactivate(ctx context.Context, vg VG, lv LV) error {
+	if s.metadataOnly {
+		return nil // it was never active
+	}
+	return s.change(ctx, "deactivate", "lvchange", "-y", "-a", "n", vg.Name+"/"+lv.Name)
+}
+
+// SwapTags takes tags off and puts others on in a single transaction.
+// Repeating it is harmless.
+func (s *System) SwapTags(ctx context.Context, vg VG, lv LV, off, on []string) error {
+	args := []string{"lvchange"}
+	for _, tag := range off {
+		args = append(args, "--deltag", tag)
+	}
+	for _, tag := range on {
+		args = append(args, "--addtag", tag)
+	}
+	return s.change(ctx, "swap-tag", append(args, vg.Name+"/"+lv.Name)...)
+}
+
+// Rename gives the volume another name; UUID, tags and content stay.
+func (s *System) Rename(ctx context.Context, vg VG, lv LV, name string) error {
+	return s.change(ctx, "rename", "lvrename", vg.Name, lv.Name, name)
+}
+
+// Extend grows the volume to size bytes, a multiple of the extent size. lvextend
+// calls a size that is there already an error, so that is compared first.
+func (s *System) Extend(ctx context.Context, vg VG, lv LV, size int64) error {
+	if size%vg.ExtentSize != 0 {
+		return fmt.Errorf("extend %s: %d bytes is not a multiple of the extent size %d", lv.Name, size, vg.ExtentSize)
+	}
+	if size <= lv.Size {
+		return nil
+	}
+	return s.change(ctx, "extend", "lvextend", "-y", "-l", strconv.FormatInt(size/vg.ExtentSize, 10), vg.Name+"/"+lv.Name)
+}
+
+// Remove gives the volume's space back. It fails while somebody holds the device.
+func (s *System) Remove(ctx context.Context, vg VG, lv LV) error {
+	return s.change(ctx, "remove", "lvremove", "-y", vg.Name+"/"+lv.Name)
+}
