@@ -5,14 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 	"time"
-
-	"k8s.io/klog/v2"
-
-	"github.com/berth-dev/berth/pkg/member"
-	"github.com/berth-dev/berth/pkg/rebuild"
 )
 
 // Answers of /group.
@@ -74,61 +68,4 @@ func ask(ctx context.Context, address string) (word, history string) {
 	}
 	word, history, _ = strings.Cut(strings.TrimSpace(string(body)), " ")
 	return word, history
-}
-
-// lookEvery is the time between two looks of leave.
-const lookEvery = time.Second
-
-// leave ends a server that has been in no Primary component for the limit, by
-// this process's own clock, so that it reports with the others. One that does not
-// answer is left alone, for it may be a joiner, unless the object says that there
-// is nobody whom it could join.
-func (s *Sidecar) leave(ctx context.Context) {
-	if s.NonPrimaryLimit == 0 {
-		return
-	}
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	var since time.Time // of the first look at which it was outside; zero when it was not
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		word, _ := s.groupOf(ctx)
-		if word != nonPrimary && !(word == starting && s.stranded()) {
-			since = time.Time{}
-			continue
-		}
-		if since.IsZero() {
-			since = time.Now()
-		}
-		if time.Since(since) < s.NonPrimaryLimit {
-			continue
-		}
-		s.end(ctx, word, time.Since(since))
-		since = time.Time{}
-	}
-}
-
-func (s *Sidecar) stranded() bool {
-	c := s.state.Load()
-	return c != nil && rebuild.Stranded(*c, s.Ordinal, s.PodUID)
-}
-
-// end shuts the server down; one that takes no connections yet is left to the
-// kubelet, which finds the file by the container's liveness probe.
-func (s *Sidecar) end(ctx context.Context, word string, outside time.Duration) {
-	log := klog.FromContext(ctx)
-	log.Info("The server is in no Primary component: it is ended, so that it reports with the others", "group", word, "for", outside.Round(time.Second))
-	var err error
-	if word == nonPrimary {
-		err = s.Server.Shutdown(ctx)
-	} else {
-		err = os.WriteFile(member.EndFile(s.RunDir), nil, 0o640)
-	}
-	if err != nil {
-		log.Error(err, "The server that is in no Primary component cannot be ended: the others wait for it")
-	}
 }
