@@ -39,7 +39,7 @@ func TestLVM(t *testing.T) {
 	}
 
 	tags := []string{"berth.dev/schema=1", "berth.dev/state=creating"}
-	if err := s.Create(t.Context(), vg, "berth-a", 12<<20, tags); err != nil {
+	if err := s.Create(t.Context(), vg, "berth-a", 12<<20, lvm.Layout{}, tags); err != nil {
 		t.Fatal(err)
 	}
 	made := report(t, s)
@@ -77,7 +77,7 @@ func TestLVM(t *testing.T) {
 func TestLVMReshape(t *testing.T) {
 	s, _ := loopGroup(t, "64M")
 	vg := report(t, s)
-	if err := s.Create(t.Context(), vg, "berth-a", 4<<20, []string{"state=ready"}); err != nil {
+	if err := s.Create(t.Context(), vg, "berth-a", 4<<20, lvm.Layout{}, []string{"state=ready"}); err != nil {
 		t.Fatal(err)
 	}
 	lv := report(t, s).LVs[0]
@@ -118,7 +118,7 @@ func TestLVMReshape(t *testing.T) {
 func TestLVMErrors(t *testing.T) {
 	s, _ := loopGroup(t, "64M")
 	vg := report(t, s)
-	if err := s.Create(t.Context(), vg, "berth-a", 4<<20, nil); err != nil {
+	if err := s.Create(t.Context(), vg, "berth-a", 4<<20, lvm.Layout{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	gone := vg
@@ -127,12 +127,12 @@ func TestLVMErrors(t *testing.T) {
 		err  error
 		want error
 	}{
-		"exists":       {s.Create(t.Context(), vg, "berth-a", 4<<20, nil), lvm.ErrExists},
-		"no space":     {s.Create(t.Context(), vg, "berth-b", 1<<30, nil), lvm.ErrNoSpace},
-		"no VG":        {s.Create(t.Context(), gone, "berth-b", 4<<20, nil), lvm.ErrNotFound},
+		"exists":       {s.Create(t.Context(), vg, "berth-a", 4<<20, lvm.Layout{}, nil), lvm.ErrExists},
+		"no space":     {s.Create(t.Context(), vg, "berth-b", 1<<30, lvm.Layout{}, nil), lvm.ErrNoSpace},
+		"no VG":        {s.Create(t.Context(), gone, "berth-b", 4<<20, lvm.Layout{}, nil), lvm.ErrNotFound},
 		"no LV":        {s.SwapTag(t.Context(), vg, lvm.LV{Name: "none"}, "a", "b"), lvm.ErrNotFound},
-		"bad tag":      {s.Create(t.Context(), vg, "berth-b", 4<<20, []string{"x y"}), lvm.ErrUsage},
-		"odd size":     {s.Create(t.Context(), vg, "berth-b", 5000, nil), nil},
+		"bad tag":      {s.Create(t.Context(), vg, "berth-b", 4<<20, lvm.Layout{}, []string{"x y"}), lvm.ErrUsage},
+		"odd size":     {s.Create(t.Context(), vg, "berth-b", 5000, lvm.Layout{}, nil), nil},
 		"not possible": {s.Activate(t.Context(), vg, lvm.LV{Name: "berth-a"}), nil},
 	} {
 		if c.err == nil {
@@ -158,7 +158,7 @@ func TestLVMTwoWriters(t *testing.T) {
 	for i, s := range []*lvm.System{first, second} {
 		wg.Go(func() {
 			for n := range 6 {
-				err := s.Create(t.Context(), vg, fmt.Sprintf("berth-%d-%d", i, n), 16<<20, []string{"berth.dev/schema=1"})
+				err := s.Create(t.Context(), vg, fmt.Sprintf("berth-%d-%d", i, n), 16<<20, lvm.Layout{}, []string{"berth.dev/schema=1"})
 				if err == nil {
 					made[i]++
 				} else if !errors.Is(err, lvm.ErrNoSpace) {

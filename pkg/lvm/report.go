@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -25,8 +26,14 @@ type VG struct {
 	MissingPVs int
 	// Seqno grows by one with every change of the metadata.
 	Seqno int
-	PVs   []PV
-	LVs   []LV
+	Tags  []string
+	// MetadataFree is the room for metadata, of MetadataSize, in the fullest of the
+	// areas. lvm keeps the present and the next version, so half is all there is.
+	MetadataSize, MetadataFree int64
+	// SystemID is the machine that owns the volume group; "" is any.
+	SystemID string
+	PVs      []PV
+	LVs      []LV
 }
 
 // PV is a physical volume.
@@ -34,6 +41,7 @@ type PV struct {
 	UUID    string
 	Name    string
 	Size    int64
+	Free    int64
 	Missing bool
 }
 
@@ -46,7 +54,16 @@ type LV struct {
 	Size   int64
 	Tags   []string
 	Active bool
+	// Attr are lvm's attribute characters; the first is the kind of volume.
+	Attr string
+	// Pool is the name of the thin pool that a thin volume lives in.
+	Pool string
+	// DataPercent and MetadataPercent are the fill of an active thin pool, else 0.
+	DataPercent, MetadataPercent float64
 }
+
+// IsThinPool reports that the volume is a thin pool.
+func (lv LV) IsThinPool() bool { return strings.HasPrefix(lv.Attr, "t") }
 
 // VG returns the volume groups of this name. lvm refuses to act on an
 // ambiguous name, so callers need exactly one.
@@ -60,14 +77,25 @@ func (r *Report) VG(name string) []VG {
 	return found
 }
 
+// Tagged returns the volume groups that carry this tag.
+func (r *Report) Tagged(tag string) []VG {
+	var found []VG
+	for _, vg := range r.VGs {
+		if slices.Contains(vg.Tags, tag) {
+			found = append(found, vg)
+		}
+	}
+	return found
+}
+
 // reportArgs asks for all tables in one call, which costs about as much as one
 // lvs. Each table names its columns: a column of another table changes the type
 // of the report and is an error. The two segment tables cannot be left out.
 var reportArgs = []string{
 	"fullreport", "--reportformat", "json", "--units", "b", "--nosuffix",
-	"--configreport", "vg", "-o", "vg_uuid,vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_seqno",
-	"--configreport", "pv", "-o", "pv_uuid,pv_name,pv_size,pv_missing",
-	"--configreport", "lv", "-o", "lv_uuid,lv_name,lv_dm_path,lv_size,lv_tags,lv_kernel_major",
+	"--configreport", "vg", "-o", "vg_uuid,vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_seqno,vg_tags,vg_mda_size,vg_mda_free,vg_systemid",
+	"--configreport", "pv", "-o", "pv_uuid,pv_name,pv_size,pv_free,pv_missing",
+	"--configreport", "lv", "-o", "lv_uuid,lv_name,lv_dm_path,lv_size,lv_tags,lv_kernel_major,lv_attr,pool_lv,data_percent,metadata_percent",
 	"--configreport", "pvseg", "-o", "pvseg_start",
 	"--configreport", "seg", "-o", "seg_start",
 }
@@ -128,6 +156,7 @@ func parseVG(head row, pvs, lvs []row) (VG, error) {
 		UUID: c.text("vg_uuid"), Name: c.text("vg_name"),
 		Size: c.number("vg_size"), Free: c.number("vg_free"), ExtentSize: c.number("vg_extent_size"),
 		MissingPVs: int(c.number("vg_missing_pv_count")), Seqno: int(c.number("vg_seqno")),
+		Tags: list(head["vg_tags"]), MetadataSize: c.number("vg_mda_size"), MetadataFree: c.number("vg_mda_free"), SystemID: head["vg_systemid"],
 	}
 	if c.err == nil && vg.ExtentSize <= 0 {
 		c.err = fmt.Errorf("extent size is %d", vg.ExtentSize)
@@ -135,7 +164,7 @@ func parseVG(head row, pvs, lvs []row) (VG, error) {
 	for _, row := range pvs {
 		c.row = row
 		vg.PVs = append(vg.PVs, PV{
-			UUID: c.text("pv_uuid"), Name: c.text("pv_name"), Size: c.number("pv_size"), Missing: row["pv_missing"] != "",
+			UUID: c.text("pv_uuid"), Name: c.text("pv_name"), Size: c.number("pv_size"), Free: c.number("pv_free"), Missing: row["pv_missing"] != "",
 		})
 	}
 	for _, row := range lvs {
@@ -143,13 +172,20 @@ func parseVG(head row, pvs, lvs []row) (VG, error) {
 		lv := LV{
 			UUID: c.text("lv_uuid"), Name: c.text("lv_name"), Path: c.text("lv_dm_path"),
 			Size: c.number("lv_size"), Active: c.number("lv_kernel_major") >= 0,
-		}
-		if tags := row["lv_tags"]; tags != "" {
-			lv.Tags = strings.Split(tags, ",")
+			Tags: list(row["lv_tags"]), Attr: c.text("lv_attr"), Pool: row["pool_lv"],
+			DataPercent: c.percent("data_percent"), MetadataPercent: c.percent("metadata_percent"),
 		}
 		vg.LVs = append(vg.LVs, lv)
 	}
 	return vg, c.err
+}
+
+// list reads tags, which lvm joins with commas.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }
 
 type row map[string]string
@@ -173,4 +209,16 @@ func (c *columns) number(key string) int64 {
 		c.err = fmt.Errorf("column %s: %w", key, err)
 	}
 	return n
+}
+
+// percent reads a fill, which is empty for all but active pools.
+func (c *columns) percent(key string) float64 {
+	if c.row[key] == "" {
+		return 0
+	}
+	p, err := strconv.ParseFloat(c.row[key], 64)
+	if err != nil && c.err == nil {
+		c.err = fmt.Errorf("column %s: %w", key, err)
+	}
+	return p
 }

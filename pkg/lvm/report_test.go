@@ -18,11 +18,11 @@ func TestParseReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Report{VGs: []VG{{
-		UUID: "Hw1BpY-iyqM-ehlW-IYDk-pO2c-UwJl-nHeRZI", Name: "vgt", Size: 205520896, Free: 192937984, ExtentSize: 4 << 20, Seqno: 4,
-		PVs: []PV{{UUID: "lj1gjF-Cons-3gC2-2uaU-zNon-2xz0-aYL72U", Name: "/dev/loop0", Size: 205520896}},
+		UUID: "Hw1BpY-iyqM-ehlW-IYDk-pO2c-UwJl-nHeRZI", Name: "vgt", Size: 205520896, Free: 192937984, ExtentSize: 4 << 20, Seqno: 4, MetadataSize: 1044480, MetadataFree: 519680,
+		PVs: []PV{{UUID: "lj1gjF-Cons-3gC2-2uaU-zNon-2xz0-aYL72U", Name: "/dev/loop0", Size: 205520896, Free: 192937984}},
 		LVs: []LV{{
 			UUID: "UyYZ1y-7qWp-Izpt-pt9u-O4zT-Qzjw-WWEwqc", Name: "berth-a", Path: "/dev/mapper/vgt-berth--a", Size: 12582912,
-			Tags: []string{"berth.dev/ns=y", "berth.dev/schema=1"},
+			Tags: []string{"berth.dev/ns=y", "berth.dev/schema=1"}, Attr: "-wi-XX----",
 		}},
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -3,7 +3,6 @@ package lvm
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 )
 
@@ -34,24 +33,34 @@ func New(runner Runner, options ...Option) *System {
 	return s
 }
 
-// Create makes a logical volume of size bytes, a multiple of the extent size,
+// Create makes a logical volume of size bytes, as returned by the layout's Round,
 // with its tags in the same transaction: no volume is ever there without them.
 // Old signatures are wiped, so that a probe tells our file system from a
 // former owner's. An error other than ErrUnknown says that no volume was made,
 // as far as lvm knows; callers look it up by tag all the same.
-func (s *System) Create(ctx context.Context, vg VG, name string, size int64, tags []string) error {
-	if size <= 0 || size%vg.ExtentSize != 0 {
-		return fmt.Errorf("create: %d bytes is not a multiple of the extent size %d", size, vg.ExtentSize)
+func (s *System) Create(ctx context.Context, vg VG, name string, size int64, layout Layout, tags []string) error {
+	if size <= 0 || size != layout.Round(vg, size) {
+		return fmt.Errorf("create: %d bytes is not a multiple of the extent size %d on each stripe", size, vg.ExtentSize)
 	}
-	// The system must not activate our volumes by itself at boot: the agent does,
-	// when it has checked who they are.
-	args := []string{"lvcreate", "-y", "--setautoactivation", "n"}
-	if s.metadataOnly {
-		args = append(args, "-an", "-W", "n", "-Z", "n")
-	} else {
+	args := []string{"lvcreate", "-y"}
+	if layout.Type != RAID1 && layout.Type != Thin {
+		// The system must not activate our volumes by itself at boot: the agent
+		// does, when it has checked who they are. lvcreate takes the option for
+		// no other type (2.03.16); those come up early and are checked all the same.
+		args = append(args, "--setautoactivation", "n")
+	}
+	switch {
+	case layout.Type == Thin:
+		// What a thin volume has not written reads as zeros.
+	case s.metadataOnly:
+		args = append(args, "-W", "n", "-Z", "n")
+	default:
 		args = append(args, "-W", "y", "-Z", "y")
 	}
-	args = append(args, "-l", strconv.FormatInt(size/vg.ExtentSize, 10), "-n", name)
+	if s.metadataOnly {
+		args = append(args, "-an")
+	}
+	args = append(append(args, layout.args(vg, size)...), "-n", name)
 	for _, tag := range tags {
 		args = append(args, "--addtag", tag)
 	}

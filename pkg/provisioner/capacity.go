@@ -22,10 +22,6 @@ import (
 // capacity is the free space of a class on this node, and at the same time the
 // marker that this node has published every volume of the volume group.
 func (a *Agent) capacity(c class, vg lvm.VG) *storagev1.CSIStorageCapacity {
-	free := vg.Free - vg.Free%vg.ExtentSize
-	if vg.MissingPVs > 0 {
-		free = 0 // nothing can be made there until the disks are back
-	}
 	sum := sha256.Sum256([]byte(a.node + "/" + c.Name))
 	return &storagev1.CSIStorageCapacity{
 		ObjectMeta: metav1.ObjectMeta{
@@ -39,7 +35,7 @@ func (a *Agent) capacity(c class, vg lvm.VG) *storagev1.CSIStorageCapacity {
 		},
 		StorageClassName: c.Name,
 		NodeTopology:     &metav1.LabelSelector{MatchLabels: map[string]string{volume.NodeLabel(vg.UUID): "true"}},
-		Capacity:         resource.NewQuantity(free, resource.BinarySI),
+		Capacity:         resource.NewQuantity(c.Layout.Room(vg), resource.BinarySI),
 	}
 }
 

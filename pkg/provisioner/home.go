@@ -23,12 +23,8 @@ func (a *Agent) bringHome(ctx context.Context, v Volume) error {
 			return notAvailable(v, err)
 		}
 	}
-	content, err := filesystem.Probe(ctx, a.run, v.LV.Path)
-	if err != nil {
-		return notAvailable(v, err)
-	}
-	if !isOwn(v, content) {
-		return contentUnknown(v, content)
+	if err := a.recognise(ctx, v); err != nil {
+		return err
 	}
 	if err := a.links.Set(v.LV.UUID, v.LV.Path); err != nil {
 		return notAvailable(v, err)
@@ -38,13 +34,26 @@ func (a *Agent) bringHome(ctx context.Context, v Volume) error {
 	return nil
 }
 
+// recognise looks whether the volume holds what its tags say. Of a raw volume
+// only its user knows what is to be in it: the LV UUID is all its identity.
+func (a *Agent) recognise(ctx context.Context, v Volume) error {
+	content, err := filesystem.Probe(ctx, a.run, v.LV.Path)
+	if err != nil {
+		return notAvailable(v, err)
+	}
+	if v.Tags.FSType != filesystem.None && !isOwn(v, content) {
+		return contentUnknown(v, content)
+	}
+	return nil
+}
+
 func isOwn(v Volume, c filesystem.Content) bool {
 	return c.Type == v.Tags.FSType && c.UUID == v.Tags.FSUUID
 }
 
 // finish makes a volume in state creating ready, from wherever the last attempt
 // left it. A file system is made only on a device that was read and is empty.
-func (a *Agent) finish(ctx context.Context, v Volume) error {
+func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) error {
 	if !v.LV.Active {
 		if err := a.lvm.Activate(ctx, v.VG, v.LV); err != nil {
 			return notAvailable(v, err)
@@ -55,8 +64,9 @@ func (a *Agent) finish(ctx context.Context, v Volume) error {
 		return notAvailable(v, err)
 	}
 	switch {
+	case content.IsEmpty() && v.Tags.FSType == filesystem.None:
 	case content.IsEmpty():
-		if err := filesystem.Make(ctx, a.run, v.LV.Path, v.Tags.FSType, v.Tags.FSUUID); err != nil {
+		if err := filesystem.Make(ctx, a.run, v.LV.Path, v.Tags.FSType, v.Tags.FSUUID, mkfsOptions...); err != nil {
 			return notAvailable(v, err)
 		}
 		if content, err = filesystem.Probe(ctx, a.run, v.LV.Path); err != nil {

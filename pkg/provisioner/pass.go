@@ -126,15 +126,19 @@ func (a *Agent) gather(ctx context.Context) (*facts, error) {
 	return f, nil
 }
 
-// groupOf finds the volume group that a class names.
+// groupOf finds the one volume group that a class names, by name or by tag.
 func (a *Agent) groupOf(report *lvm.Report, c class) (lvm.VG, error) {
-	switch found := report.VG(c.VolumeGroup); len(found) {
+	found := report.VG(c.VolumeGroup)
+	if c.VolumeGroup == "" {
+		found = report.Tagged(c.VolumeGroupTag)
+	}
+	switch len(found) {
 	case 0:
-		return lvm.VG{}, vgMissing(c.VolumeGroup, a.node)
+		return lvm.VG{}, vgMissing(c.group(), a.node)
 	case 1:
 		return found[0], nil
 	default:
-		return lvm.VG{}, vgAmbiguous(c.VolumeGroup, a.node, len(found))
+		return lvm.VG{}, vgAmbiguous(c.group(), a.node, len(found))
 	}
 }
 

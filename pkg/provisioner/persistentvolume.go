@@ -12,6 +12,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/ptr"
 
+	"github.com/berth-dev/berth/pkg/lvm/filesystem"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -58,6 +59,12 @@ func (a *Agent) persistentVolume(v Volume) *corev1.PersistentVolume {
 		},
 	}
 	pv.Annotations[annProvisionedBy] = volume.Provisioner
+	if v.Tags.FSType == filesystem.None {
+		pv.Spec.VolumeMode, pv.Spec.Local.FSType = ptr.To(corev1.PersistentVolumeBlock), nil
+	} else if sc, err := a.classes.Get(v.Tags.Class); err == nil {
+		// Without the class, data is still better served than not.
+		pv.Spec.MountOptions = sc.MountOptions
+	}
 	return pv
 }
 

@@ -39,7 +39,7 @@ func stateOf(err error) controller.ProvisioningState {
 	switch {
 	case errors.Is(err, lvm.ErrUnknown):
 		return controller.ProvisioningInBackground
-	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial:
+	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull:
 		return controller.ProvisioningReschedule
 	default:
 		return controller.ProvisioningFinished
@@ -67,7 +67,7 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 		}
 	}
 	if v.Tags.State == volume.Creating {
-		if err := a.finish(ctx, *v); err != nil {
+		if err := a.finish(ctx, *v, c.MkfsOptions); err != nil {
 			return nil, err
 		}
 		if v, err = a.mustFind(ctx, o.PVC); err != nil {
@@ -156,13 +156,16 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	if vg.MissingPVs > 0 {
 		return nil, vgPartial(vg.Name, a.node, vg.MissingPVs)
 	}
-	size := max(requested(claim), filesystem.MinSize(c.FSType))
-	size = (size + vg.ExtentSize - 1) / vg.ExtentSize * vg.ExtentSize
-	if size > vg.Free {
-		return nil, noSpace(vg.Name, a.node, size, vg.Free)
+	if vg.MetadataFree < lvm.MetadataReserve {
+		return nil, metadataFull(vg.Name, a.node, vg.MetadataFree)
+	}
+	fsType := fsTypeOf(c, claim)
+	size := c.Layout.Round(vg, max(requested(claim), filesystem.MinSize(fsType)))
+	if room := c.Layout.Room(vg); size > room {
+		return nil, noSpace(vg.Name, a.node, size, room)
 	}
 	tags := volume.Tags{
-		Namespace: claim.Namespace, Claim: claim.Name, Class: c.Name, FSType: c.FSType,
+		Namespace: claim.Namespace, Claim: claim.Name, Class: c.Name, FSType: fsType,
 		FSUUID: string(uuid.NewUUID()), State: volume.Creating, Generation: 1,
 	}
 	if tags.Member, err = a.member(ctx, claim); err != nil {
@@ -173,9 +176,9 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	}
 	name := volume.LVName(claim.Namespace, claim.Name)
 	klog.FromContext(ctx).Info("Making a volume", "vg", vg.Name, "lv", name, "claim", klog.KObj(claim), "bytes", size, "member", tags.Member.String())
-	err = a.lvm.Create(ctx, vg, name, size, tags.Encode())
+	err = a.lvm.Create(ctx, vg, name, size, c.Layout, tags.Encode())
 	if errors.Is(err, lvm.ErrNoSpace) {
-		return nil, noSpace(vg.Name, a.node, size, vg.Free)
+		return nil, noSpace(vg.Name, a.node, size, c.Layout.Room(vg))
 	}
 	if err != nil {
 		return nil, err
@@ -224,10 +227,25 @@ func fits(v Volume, c class, claim *corev1.PersistentVolumeClaim) error {
 	if v.Tags.Class != c.Name {
 		return classDiffers(v, c.Name)
 	}
+	if raw := v.Tags.FSType == filesystem.None; raw != isBlock(claim) {
+		return modeDiffers(v, raw)
+	}
 	if n := requested(claim); n > v.LV.Size {
 		return volumeTooSmall(v, n)
 	}
 	return nil
+}
+
+// fsTypeOf is the file system that a new volume of the claim gets.
+func fsTypeOf(c class, claim *corev1.PersistentVolumeClaim) string {
+	if isBlock(claim) {
+		return filesystem.None
+	}
+	return c.FSType
+}
+
+func isBlock(claim *corev1.PersistentVolumeClaim) bool {
+	return claim.Spec.VolumeMode != nil && *claim.Spec.VolumeMode == corev1.PersistentVolumeBlock
 }
 
 func requested(claim *corev1.PersistentVolumeClaim) int64 {

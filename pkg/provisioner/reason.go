@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/filesystem"
 	"github.com/berth-dev/berth/pkg/volume"
 )
@@ -27,6 +28,8 @@ const (
 	CodeVGAmbiguous      = "VolumeGroupAmbiguous"
 	CodeVGPartial        = "VolumeGroupPartial"
 	CodeNoSpace          = "NoSpace"
+	CodeMetadataFull     = "MetadataFull"
+	CodeModeDiffers      = "VolumeModeDiffers"
 	CodeTagsUnreadable   = "TagsUnreadable"
 	CodeVolumeAmbiguous  = "VolumeAmbiguous"
 	CodeVolumeTooSmall   = "VolumeTooSmall"
@@ -67,7 +70,20 @@ func vgPartial(vg, node string, missing int) Reason {
 }
 
 func noSpace(vg, node string, need, free int64) Reason {
-	return Reason{CodeNoSpace, fmt.Sprintf("volume group %q on node %s has %d bytes free, %d are needed: extend it (vgextend) or ask for less", vg, node, free, need)}
+	return Reason{CodeNoSpace, fmt.Sprintf("volume group %q on node %s has %d bytes free for a volume of this type, %d are needed: extend it (vgextend) or ask for less", vg, node, free, need)}
+}
+
+func metadataFull(vg, node string, free int64) Reason {
+	return Reason{CodeMetadataFull, fmt.Sprintf("volume group %q on node %s has %d bytes of metadata room, %d are kept for the volumes that are there: "+
+		"remove volumes, or make the next group with a larger area (vgcreate --metadatasize)", vg, node, free, lvm.MetadataReserve)}
+}
+
+func modeDiffers(v Volume, raw bool) Reason {
+	has, fix := "a file system", "Filesystem"
+	if raw {
+		has, fix = "no file system", "Block"
+	}
+	return Reason{CodeModeDiffers, fmt.Sprintf("%s holds this claim's data and was made with %s: make the claim again with volumeMode %s", v, has, fix)}
 }
 
 func tagsUnreadable(v Volume) Reason {

@@ -25,10 +25,10 @@ func TestSurveyOfRealLVM(t *testing.T) {
 		State: volume.Creating, Generation: 1, APIServer: "99999999-2222-3333-4444-555555555555",
 	}
 	vg := report.VGs[0]
-	if err := system.Create(t.Context(), vg, volume.LVName(want.Namespace, want.Claim), 8<<20, append(want.Encode(), "owner=us")); err != nil {
+	if err := system.Create(t.Context(), vg, volume.LVName(want.Namespace, want.Claim), 8<<20, lvm.Layout{}, append(want.Encode(), "owner=us")); err != nil {
 		t.Fatal(err)
 	}
-	if err := system.Create(t.Context(), vg, "theirs", 8<<20, []string{"owner=them"}); err != nil {
+	if err := system.Create(t.Context(), vg, "theirs", 8<<20, lvm.Layout{}, []string{"owner=them"}); err != nil {
 		t.Fatal(err)
 	}
 	made := lvm.LV{Name: volume.LVName(want.Namespace, want.Claim)}

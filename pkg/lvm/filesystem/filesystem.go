@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 
 // Types are the file systems that Make can make, the default first.
 var Types = []string{"ext4", "xfs"}
+
+// None stands for the file system of a raw block volume.
+const None = "none"
 
 // Content is what a probe found on a device. The zero Content is a device that
 // was readable and on which nothing was recognised.
@@ -84,21 +88,39 @@ func parse(out []byte) (Content, error) {
 
 // Make makes a file system. The device must have been probed and be empty:
 // mkfs.ext4 overwrites without a question when it has no terminal.
-func Make(ctx context.Context, run lvm.Runner, device, fsType, uuid string) error {
+func Make(ctx context.Context, run lvm.Runner, device, fsType, uuid string, options ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	var err error
 	switch fsType {
 	case "ext4":
 		// No blocks are kept back for root: a volume has one user, the database.
-		_, err = run.Run(ctx, "mkfs", "mkfs.ext4", "-q", "-m", "0", "-U", uuid, device)
+		_, err = run.Run(ctx, "mkfs", "mkfs.ext4", slices.Concat([]string{"-q", "-m", "0", "-U", uuid}, options, []string{device})...)
 	case "xfs":
-		_, err = run.Run(ctx, "mkfs", "mkfs.xfs", "-q", "-m", "uuid="+uuid, device)
+		_, err = run.Run(ctx, "mkfs", "mkfs.xfs", slices.Concat([]string{"-q", "-m", "uuid=" + uuid}, options, []string{device})...)
 	default:
 		return fmt.Errorf("make file system: type %q is not one of %s", fsType, strings.Join(Types, ", "))
 	}
 	if err != nil {
 		return fmt.Errorf("make file system on %s: %w", device, err)
+	}
+	return nil
+}
+
+// CheckOptions refuses options of mkfs that would undo what Make relies on: the
+// UUID that the volume is known by, the refusal to overwrite, and the device,
+// which is always last.
+func CheckOptions(fsType string, options []string) error {
+	forbidden := map[string][]string{"ext4": {"-U", "-F", "-n", "-S", "-t", "-V"}, "xfs": {"-f", "-N", "-p", "-V"}}[fsType]
+	for i, o := range options {
+		switch {
+		case strings.HasPrefix(o, "-") && slices.ContainsFunc(forbidden, func(f string) bool { return strings.HasPrefix(o, f) }):
+			return fmt.Errorf("option %s of mkfs.%s is not allowed: it changes the volume's identity or its protection", o, fsType)
+		case strings.Contains(o, "uuid="):
+			return fmt.Errorf("option %s sets a UUID, which Berth chooses: remove it", o)
+		case !strings.HasPrefix(o, "-") && (i == 0 || !strings.HasPrefix(options[i-1], "-") || len(options[i-1]) != 2), strings.HasPrefix(o, "/"):
+			return fmt.Errorf("%q is not an option, nor the value of one", o)
+		}
 	}
 	return nil
 }

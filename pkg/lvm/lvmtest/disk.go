@@ -30,9 +30,13 @@ type Disk struct {
 type group struct {
 	uuid, name string
 	extents    int64
-	missing    int
-	seqno      int
-	volumes    []*Volume
+	// pvs is the number of physical volumes, of equal size.
+	pvs     int64
+	tags    []string
+	mdaFree int64
+	missing int
+	seqno   int
+	volumes []*Volume
 }
 
 // Volume is a logical volume in memory.
@@ -41,6 +45,11 @@ type Volume struct {
 	Extents    int64
 	Tags       []string
 	Active     bool
+	// Layout is linear unless it says otherwise.
+	Layout lvm.Layout
+	// Pool is the thin pool that a thin volume lives in; ThinPool is one.
+	Pool     string
+	ThinPool bool
 	// FSType and FSUUID are what a probe finds.
 	FSType, FSUUID string
 	// Data says that a user wrote to the file system.
@@ -62,7 +71,7 @@ type Volume struct {
 func NewDisk(extents int64, names ...string) *Disk {
 	d := &Disk{}
 	for _, name := range names {
-		d.groups = append(d.groups, &group{uuid: d.uuid("VG"), name: name, extents: extents, seqno: 1})
+		d.groups = append(d.groups, &group{uuid: d.uuid("VG"), name: name, extents: extents, pvs: 1, mdaFree: 519680, seqno: 1})
 	}
 	return d
 }
@@ -185,7 +194,6 @@ func (d *Disk) lvm(args []string) ([]byte, int, string) {
 
 func (d *Disk) create(args []string) ([]byte, int, string) {
 	vg, name := args[len(args)-1], after(args, "-n")
-	extents, _ := strconv.ParseInt(after(args, "-l"), 10, 64)
 	for _, g := range d.groups {
 		if g.name != vg {
 			continue
@@ -196,14 +204,11 @@ func (d *Disk) create(args []string) ([]byte, int, string) {
 		if slices.ContainsFunc(g.volumes, func(v *Volume) bool { return v.Name == name }) {
 			return nil, 5, fmt.Sprintf("Logical Volume %q already exists in volume group %q", name, vg)
 		}
-		if g.free() < extents {
-			return nil, 5, fmt.Sprintf("Volume group %q has insufficient free space (%d extents): %d required.", vg, g.free(), extents)
-		}
-		v := &Volume{UUID: d.uuid("LV"), Name: name, Extents: extents, Active: after(args, "-W") == "y"}
-		for i, a := range args {
-			if a == "--addtag" {
-				v.Tags = append(v.Tags, args[i+1])
-			}
+		v := &Volume{UUID: d.uuid("LV"), Name: name, Active: !slices.Contains(args, "-an")}
+		v.Layout, v.Extents, v.Pool = layoutOf(args)
+		v.Tags = every(args, "--addtag")
+		if text := g.refusal(v); text != "" {
+			return nil, 5, text
 		}
 		g.volumes = append(g.volumes, v)
 		g.seqno++
@@ -277,14 +282,6 @@ func devicePath(g *group, v *Volume) string {
 	return "/dev/mapper/" + strings.ReplaceAll(g.name, "-", "--") + "-" + strings.ReplaceAll(v.Name, "-", "--")
 }
 
-func (g *group) free() int64 {
-	free := g.extents
-	for _, v := range g.volumes {
-		free -= v.Extents
-	}
-	return free
-}
-
 func (d *Disk) report() []byte {
 	type row map[string]string
 	type section struct {
@@ -298,7 +295,14 @@ func (d *Disk) report() []byte {
 		s := section{VG: []row{{
 			"vg_uuid": g.uuid, "vg_name": g.name, "vg_size": number(g.extents * ExtentSize), "vg_free": number(g.free() * ExtentSize),
 			"vg_extent_size": number(ExtentSize), "vg_missing_pv_count": strconv.Itoa(g.missing), "vg_seqno": strconv.Itoa(g.seqno),
+			"vg_tags": strings.Join(g.tags, ","), "vg_mda_size": "1044480", "vg_mda_free": number(g.mdaFree), "vg_systemid": "",
 		}}}
+		for i, free := range g.freeOf() {
+			s.PV = append(s.PV, row{
+				"pv_uuid": fmt.Sprintf("%s-pv%d", g.uuid, i), "pv_name": fmt.Sprintf("/dev/%s%d", g.name, i),
+				"pv_size": number(g.extents / g.pvs * ExtentSize), "pv_free": number(free * ExtentSize), "pv_missing": "",
+			})
+		}
 		for _, v := range g.volumes {
 			major := "-1"
 			if v.Active {
@@ -307,6 +311,7 @@ func (d *Disk) report() []byte {
 			s.LV = append(s.LV, row{
 				"lv_uuid": v.UUID, "lv_name": v.Name, "lv_dm_path": devicePath(g, v), "lv_size": number(v.Extents * ExtentSize),
 				"lv_tags": strings.Join(v.Tags, ","), "lv_kernel_major": major,
+				"lv_attr": attr(v), "pool_lv": v.Pool, "data_percent": "", "metadata_percent": "",
 			})
 		}
 		sections = append(sections, s)
@@ -316,6 +321,20 @@ func (d *Disk) report() []byte {
 		panic(err) // strings in maps always marshal
 	}
 	return out
+}
+
+// attr returns the attribute characters, of which only the kind is played.
+func attr(v *Volume) string {
+	kind := "-"
+	switch {
+	case v.ThinPool:
+		kind = "t"
+	case v.Layout.Type == lvm.Thin:
+		kind = "V"
+	case v.Layout.Type == lvm.RAID1:
+		kind = "r"
+	}
+	return kind + "wi-------"
 }
 
 // after returns the argument that follows flag.

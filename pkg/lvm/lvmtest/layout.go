@@ -1,0 +1,115 @@
+package lvmtest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+)
+
+// SetPVs spreads the volume group evenly over n physical volumes.
+func (d *Disk) SetPVs(vg string, n int64) { d.group(vg).pvs = n }
+
+// SetTags sets the tags of the volume group itself.
+func (d *Disk) SetTags(vg string, tags ...string) { d.group(vg).tags = tags }
+
+// SetMetadataFree sets the room in the metadata area, in bytes.
+func (d *Disk) SetMetadataFree(vg string, bytes int64) { d.group(vg).mdaFree = bytes }
+
+func (d *Disk) group(name string) *group {
+	for _, g := range d.groups {
+		if g.name == name {
+			return g
+		}
+	}
+	return &group{}
+}
+
+// layoutOf reads what lvcreate is asked to make: layout, extents and pool.
+func layoutOf(args []string) (l lvm.Layout, extents int64, pool string) {
+	l.Type = lvm.LayoutType(after(args, "--type"))
+	l.Stripes, _ = strconv.Atoi(after(args, "--stripes"))
+	if l.Type == lvm.Thin {
+		bytes, _ := strconv.ParseInt(strings.TrimSuffix(after(args, "-V"), "b"), 10, 64)
+		return l, bytes / ExtentSize, after(args, "--thinpool")
+	}
+	extents, _ = strconv.ParseInt(after(args, "-l"), 10, 64)
+	return l, extents, ""
+}
+
+// freeOf returns the free extents of each physical volume.
+func (g *group) freeOf() []int64 {
+	free := make([]int64, g.pvs)
+	for i := range free {
+		free[i] = g.extents / g.pvs
+	}
+	for _, v := range g.volumes {
+		take(free, v)
+	}
+	return free
+}
+
+// take lays the volume on the physical volumes: one copy or stripe on each of
+// those with the most room, a linear volume on the first that have any.
+func take(free []int64, v *Volume) {
+	n, each := int64(v.Layout.Stripes), v.Extents
+	switch v.Layout.Type {
+	case lvm.Thin:
+		return
+	case lvm.Striped:
+		each /= n
+	case lvm.RAID1:
+		n, each = 2, each+1
+	default:
+		for i := range free {
+			part := min(free[i], each)
+			free[i] -= part
+			each -= part
+		}
+		return
+	}
+	for range n {
+		i := slices.Index(free, slices.Max(free))
+		free[i] -= each
+	}
+}
+
+func (g *group) free() int64 {
+	var sum int64
+	for _, n := range g.freeOf() {
+		sum += n
+	}
+	return sum
+}
+
+// refusal is what lvcreate says to a volume that does not fit, or "".
+func (g *group) refusal(v *Volume) string {
+	free := g.freeOf()
+	needed := v.Extents
+	switch v.Layout.Type {
+	case lvm.Thin:
+		if !slices.ContainsFunc(g.volumes, func(p *Volume) bool { return p.ThinPool && p.Name == v.Pool }) {
+			return fmt.Sprintf("Pool %s not found in Volume group %s.", v.Pool, g.name)
+		}
+		return ""
+	case lvm.Striped:
+		if v.Layout.Stripes > len(free) {
+			return fmt.Sprintf("Number of stripes (%d) must not exceed number of physical volumes (%d)", v.Layout.Stripes, len(free))
+		}
+	case lvm.RAID1:
+		needed = 2 * (v.Extents + 1)
+	}
+	if g.free() < needed {
+		return fmt.Sprintf("Volume group %q has insufficient free space (%d extents): %d required.", g.name, g.free(), needed)
+	}
+	if v.Layout.Type == lvm.RAID1 && len(free) < 2 {
+		return fmt.Sprintf("Insufficient suitable allocatable extents for logical volume %s: %d more required", v.Name, v.Extents)
+	}
+	take(free, v)
+	if short := slices.Min(free); short < 0 {
+		return fmt.Sprintf("Insufficient suitable allocatable extents for logical volume %s: %d more required", v.Name, -short)
+	}
+	return ""
+}
