@@ -205,8 +205,7 @@ func firstInstall(c Cluster, m muster) Verdict {
 	lineage = lineage || len(c.Observed) > 0
 	for _, r := range m.reports {
 		if r.Class != datadir.Empty {
-			return refuse(because(NoCandidate, "no member's data may start the cluster (%s)", classes(m.reports)).
-				unblockedBy("a sound volume; or a restored backup; or, to start from one of these at your own risk, %s", c.command(r)))
+			return refuse(because(NoCandidate, "no member's data may start the cluster (%s)", classes(m.reports)).unblockedBy("%s", desperate(c, m.reports)))
 		}
 		lineage = lineage || r.Evidence.Lineage != nil
 	}
@@ -217,6 +216,17 @@ func firstInstall(c Cluster, m muster) Verdict {
 	first := slices.MinFunc(m.reports, func(a, b Report) int { return a.Ordinal - b.Ordinal })
 	return Verdict{Action: Bootstrap, Member: first.Ordinal, Position: datadir.Undefined, Rule: FirstInstall, Needed: ordinals(m.reports),
 		Reason: because(Chosen, "first installation: all %d members are empty, %s creates the data", len(m.reports), first.Pod)}
+}
+
+// desperate is what is left when nobody's data may start the cluster. Only a
+// volume with a position can be named in an override.
+func desperate(c Cluster, reports []Report) string {
+	usable := slices.DeleteFunc(slices.Clone(reports), func(r Report) bool { return !r.Position.IsReal() || r.Class == datadir.Foreign })
+	if len(usable) == 0 {
+		return "a sound volume; or a restored backup"
+	}
+	best := slices.MinFunc(usable, compare)
+	return fmt.Sprintf("a sound volume; or a restored backup; or, to start from %s of %s (%s) at your own risk, %s", best.Position, best.Pod, best.Class, c.command(best))
 }
 
 // joinPatience is how long a joiner lets a fresher one go first.

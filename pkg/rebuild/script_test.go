@@ -124,6 +124,7 @@ func (s *script) run() string {
 			r, _ := c.Member(s.number("for", 0))
 			v = v.For(*c, *r)
 		}
+		s.tryOut(v)
 		return show(v, s.HasArg("unblock"), s.HasArg("notes"))
 	case "issue":
 		ids := 0
