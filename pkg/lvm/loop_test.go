@@ -3,6 +3,7 @@ package lvm_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -172,5 +173,34 @@ func TestLVMTwoWriters(t *testing.T) {
 	after := report(t, first)
 	if made[0]+made[1] != fits || len(after.LVs) != fits {
 		t.Errorf("%d+%d volumes were said to be made, %d are there, %d fit", made[0], made[1], len(after.LVs), fits)
+	}
+}
+
+// What is said to fit does fit, on lvm's own word, and one unit more does not.
+func TestLVMLayouts(t *testing.T) {
+	for name, layout := range map[string]lvm.Layout{"linear": {Type: lvm.Linear}, "striped": {Type: lvm.Striped, Stripes: 1}} {
+		s, _ := loopGroup(t, "64M")
+		vg := report(t, s)
+		room := layout.Room(vg)
+		if err := s.Create(t.Context(), vg, "berth-b", room+vg.ExtentSize, layout, nil); !errors.Is(err, lvm.ErrNoSpace) {
+			t.Errorf("%s: more than the room %d: %v", name, room, err)
+		}
+		if err := s.Create(t.Context(), vg, "berth-a", room, layout, nil); err != nil {
+			t.Errorf("%s: room %d: %v", name, room, err)
+		}
+		if left := layout.Room(report(t, s)); left != 0 {
+			t.Errorf("%s: %d left", name, left)
+		}
+	}
+	// raid1 and thin need a device-mapper; that lvm gets as far as saying so
+	// shows that it took the command line.
+	s, _ := loopGroup(t, "64M")
+	vg := report(t, s)
+	vg.LVs = []lvm.LV{{Name: "pool", Attr: "twi"}}
+	for layout, want := range map[lvm.LayoutType]string{lvm.RAID1: "without using device-mapper", lvm.Thin: "Pool pool not found"} {
+		err := s.Create(t.Context(), vg, "berth-a", 4<<20, lvm.Layout{Type: layout}, nil)
+		if err == nil || errors.Is(err, lvm.ErrUsage) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", layout, err)
+		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 type Metrics struct {
 	volumes   *prometheus.GaugeVec
 	free      *prometheus.GaugeVec
+	size      *prometheus.GaugeVec
+	metadata  *prometheus.GaugeVec
 	commands  *prometheus.CounterVec
 	adoptions *prometheus.CounterVec
 	passes    *prometheus.CounterVec
@@ -27,6 +29,12 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		free: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_volume_group_free_bytes", Help: "Unallocated bytes of a volume group that a StorageClass names or that holds volumes of Berth.",
 		}, []string{"vg"}),
+		size: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_volume_group_size_bytes", Help: "Size of such a volume group.",
+		}, []string{"vg"}),
+		metadata: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_volume_group_metadata_free_bytes", Help: "Room for metadata in such a volume group; a volume takes about 0.5 KiB, and nothing is made below 16 KiB.",
+		}, []string{"vg"}),
 		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_commands_total", Help: "Storage commands run, by command and result (ok, error, unknown).",
 		}, []string{"command", "result"}),
@@ -37,7 +45,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "berth_passes_total", Help: "Passes of the agent over its node, by result (ok, error).",
 		}, []string{"result"}),
 	}
-	registry.MustRegister(m.volumes, m.free, m.commands, m.adoptions, m.passes)
+	registry.MustRegister(m.volumes, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes)
 	return m
 }
 
@@ -48,9 +56,13 @@ func (m *Metrics) passed(err error) { m.passes.WithLabelValues(result(err)).Inc(
 // observe replaces the gauges by what a pass has found.
 func (m *Metrics) observe(vgs []lvm.VG, volumes []Volume) {
 	m.free.Reset()
+	m.size.Reset()
+	m.metadata.Reset()
 	m.volumes.Reset()
 	for _, vg := range vgs {
 		m.free.WithLabelValues(vg.Name).Set(float64(vg.Free))
+		m.size.WithLabelValues(vg.Name).Set(float64(vg.Size))
+		m.metadata.WithLabelValues(vg.Name).Set(float64(vg.MetadataFree))
 	}
 	for _, v := range volumes {
 		m.volumes.WithLabelValues(v.VG.Name, v.State()).Inc()

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+)
+
+// doctorCommand looks for what makes lvm unsafe or soon unusable here.
+type doctorCommand struct{ inventoryCommand }
+
+func (c *doctorCommand) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what makes lvm unsafe, or soon unusable, on this machine",
+		Long: `Look for what makes lvm unsafe, or soon unusable, on this machine: a lock
+directory or configuration that only this container sees, missing disks, names or
+UUIDs that are there twice, volume groups of another system ID, metadata areas and
+thin pools that fill up. It changes nothing. Ends with code 1 when it found something.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.Validate(); err != nil {
+				return err
+			}
+			return c.Run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	c.Flags(cmd.Flags())
+	return cmd
+}
+
+// finding is something to mend.
+type finding struct {
+	Subject string `json:"subject"`
+	Problem string `json:"problem"`
+	Fix     string `json:"fix"`
+}
+
+var errFindings = errors.New("doctor found something to mend")
+
+// Run prints what it found.
+func (c *doctorCommand) Run(ctx context.Context, w io.Writer) error {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return fmt.Errorf("read the mounts of this process: %w", err)
+	}
+	var options []lvm.Option
+	if c.metadataOnly {
+		options = append(options, lvm.MetadataOnly())
+	}
+	report, err := lvm.New(lvm.Exec{}, options...).Report(ctx)
+	if err != nil {
+		return err
+	}
+	found := append(examineMounts(string(mounts)), examine(report)...)
+	if c.output == "json" {
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		if err := encoder.Encode(map[string]any{"findings": found}); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+	} else {
+		t := newTable(w, "SUBJECT", "PROBLEM", "FIX")
+		for _, f := range found {
+			t.AppendRow(table.Row{f.Subject, f.Problem, f.Fix})
+		}
+		t.Render()
+	}
+	if len(found) > 0 {
+		return errFindings
+	}
+	return nil
+}
+
+// examineMounts finds directories that lvm must share with the host and that
+// belong to this container alone. In a container the root is an overlay; outside
+// of one all directories are the host's.
+func examineMounts(mountinfo string) []finding {
+	found := []finding{}
+	inContainer := false
+	var points []string
+	for line := range strings.Lines(mountinfo) {
+		// Format: proc_pid_mountinfo(5); the fifth field is the mount point, the
+		// type follows a lone dash.
+		head, tail, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(head)
+		if len(fields) < 5 {
+			continue
+		}
+		points = append(points, fields[4])
+		if fields[4] == "/" {
+			inContainer = strings.HasPrefix(tail, "overlay ")
+		}
+	}
+	for _, dir := range []string{"/run/lock/lvm", "/etc/lvm"} {
+		shared := slices.ContainsFunc(points, func(p string) bool { return p != "/" && (p == dir || strings.HasPrefix(dir, p+"/")) })
+		if inContainer && !shared {
+			found = append(found, finding{dir, "belongs to this container alone: with locks or a devices file of its own, lvm here and on the host destroy each other's work",
+				"mount the host's " + dir})
+		}
+	}
+	return found
+}
+
+// examine finds what the report tells.
+func examine(report *lvm.Report) []finding {
+	found := []finding{}
+	add := func(subject, fix, format string, args ...any) {
+		found = append(found, finding{subject, fmt.Sprintf(format, args...), fix})
+	}
+	uuids := map[string]string{}
+	for _, vg := range report.VGs {
+		if n := len(report.VG(vg.Name)); n > 1 {
+			add(vg.Name, "vgrename UUID NAME", "%d volume groups have this name, one has UUID %s", n, vg.UUID)
+		}
+		if vg.MissingPVs > 0 {
+			add(vg.Name, "bring the disks back (pvs, lvmdevices)", "%d physical volumes are missing, nothing is written", vg.MissingPVs)
+		}
+		if vg.SystemID != "" {
+			add(vg.Name, "vgchange --systemid '' when the disks move between machines", "belongs to system ID %s: after a new installation lvm takes it for another machine's", vg.SystemID)
+		}
+		if vg.MetadataFree < 4*lvm.MetadataReserve {
+			add(vg.Name, "remove volumes, or make the next group with a larger area (vgcreate --metadatasize)", "%d of %d bytes of metadata room are left", vg.MetadataFree, vg.MetadataSize)
+		}
+		for _, pv := range vg.PVs {
+			if other, twice := uuids[pv.UUID]; twice {
+				add(pv.Name, "vgimportclone the copy, or hide it from lvm", "has UUID %s, as has %s", pv.UUID, other)
+			}
+			uuids[pv.UUID] = pv.Name
+		}
+		for _, lv := range vg.LVs {
+			if lv.IsThinPool() && max(lv.DataPercent, lv.MetadataPercent) >= 80 {
+				add(vg.Name+"/"+lv.Name, "lvextend the pool before it is full: full, it damages the file systems in it", "data %.0f%%, metadata %.0f%% full", lv.DataPercent, lv.MetadataPercent)
+			}
+		}
+	}
+	return found
+}

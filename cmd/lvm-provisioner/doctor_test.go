@@ -1,0 +1,47 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+)
+
+func TestDoctor(t *testing.T) {
+	good := lvm.VG{UUID: "1", Name: "berth", MetadataSize: 1044480, MetadataFree: 519680, PVs: []lvm.PV{{UUID: "p", Name: "/dev/a"}}}
+	for name, c := range map[string]struct {
+		change func(vg *lvm.VG)
+		want   string
+	}{
+		"healthy":   {func(*lvm.VG) {}, ""},
+		"missing":   {func(vg *lvm.VG) { vg.MissingPVs = 1 }, "1 physical volumes are missing"},
+		"system ID": {func(vg *lvm.VG) { vg.SystemID = "old" }, "system ID old"},
+		"metadata":  {func(vg *lvm.VG) { vg.MetadataFree = 1000 }, "1000 of 1044480 bytes"},
+		"duplicate": {func(vg *lvm.VG) { vg.PVs = append(vg.PVs, lvm.PV{UUID: "p", Name: "/dev/b"}) }, "has UUID p, as has /dev/a"},
+		"thin pool": {func(vg *lvm.VG) { vg.LVs = []lvm.LV{{Name: "pool", Attr: "twi-a-tz--", DataPercent: 91}} }, "data 91%"},
+	} {
+		vg := good
+		c.change(&vg)
+		found := examine(&lvm.Report{VGs: []lvm.VG{vg}})
+		if c.want == "" && len(found) != 0 || c.want != "" && (len(found) != 1 || !strings.Contains(found[0].Problem, c.want)) {
+			t.Errorf("%s: %+v, want %q", name, found, c.want)
+		}
+	}
+	if found := examine(&lvm.Report{VGs: []lvm.VG{good, {UUID: "2", Name: "berth", MetadataFree: 519680}}}); len(found) != 2 {
+		t.Errorf("two groups of one name: %+v", found)
+	}
+}
+
+func TestDoctorSeesPrivateDirectories(t *testing.T) {
+	const root, lock, etc = "20 1 0:1 / / rw - overlay overlay rw\n", "21 20 8:1 /run/lock/lvm /run/lock/lvm rw - tmpfs tmpfs rw\n", "22 20 8:1 /etc/lvm /etc/lvm rw - ext4 /dev/a rw\n"
+	for mounts, want := range map[string]int{
+		"20 1 8:1 / / rw - ext4 /dev/a rw\n": 0,
+		root:                                 2,
+		root + lock:                          1,
+		root + lock + etc:                    0,
+	} {
+		if found := examineMounts(mounts); len(found) != want {
+			t.Errorf("%q: %+v, want %d findings", mounts, found, want)
+		}
+	}
+}
