@@ -1,11 +1,13 @@
 package provisioner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -247,6 +249,34 @@ func TestProvisionConvergesAfterEveryFault(t *testing.T) {
 						t.Errorf("PV is reserved for %+v", ref)
 					}
 				})
+			}
+		}
+	}
+}
+
+// A command that hangs holds the claim up until its deadline, and no longer.
+func TestProvisionConvergesAfterEveryHang(t *testing.T) {
+	for n := 1; n <= 6; n++ { // TestProvisionConvergesAfterEveryFault counts at least as many
+		for _, commits := range []bool{false, true} {
+			f := newFixture(t)
+			f.start(&lvmtest.Faults{Next: f.disk, At: n, Commits: commits, Hangs: true})
+			claim := f.claim("data-galera-0", "10Mi")
+			class, err := f.client.StorageV1().StorageClasses().Get(t.Context(), "berth", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			if _, _, err := f.agent.Provision(ctx, controller.ProvisionOptions{StorageClass: class, PVC: claim}); err == nil {
+				t.Fatalf("call %d: the hang went unnoticed", n)
+			}
+			f.pass()
+			var left *controller.IgnoredError
+			if _, err := f.provision(claim); err != nil && !errors.As(err, &left) {
+				t.Fatalf("call %d, commits %t: again: %v", n, commits, err)
+			}
+			if lv := f.oneLV(); lv.Formats != 1 || len(f.disk.Violations()) > 0 || f.onePV().Spec.ClaimRef.Name != claim.Name {
+				t.Errorf("call %d, commits %t: %+v, %v", n, commits, lv, f.disk.Violations())
 			}
 		}
 	}

@@ -46,6 +46,8 @@ type Faults struct {
 	// Commits lets that call have its effect before it fails, as when lvm is
 	// killed after it wrote the metadata.
 	Commits bool
+	// Hangs lets that call end with its context only.
+	Hangs bool
 
 	mu    sync.Mutex
 	calls int
@@ -63,6 +65,9 @@ func (f *Faults) Run(ctx context.Context, site, name string, args ...string) ([]
 	if f.Commits {
 		// Whether it worked is what the caller does not get to know.
 		_, _ = f.Next.Run(ctx, site, name, args...)
+	}
+	if f.Hangs {
+		<-ctx.Done()
 	}
 	return nil, fmt.Errorf("%s: %s: %w: %w", site, name, lvm.ErrUnknown, ErrInjected)
 }
