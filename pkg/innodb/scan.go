@@ -24,6 +24,8 @@ const (
 	chunkSize = 512 << 10
 	// maxChunk is the most. Larger ones are mapped no faster.
 	maxChunk = 4 << 20
+	// extentSize is the most that a worker reads in one go; a multiple of the others.
+	extentSize = 128 << 20
 	// inMemory bounds what all workers have in memory.
 	inMemory = 16 << 20
 	// ahead is how far the kernel is asked to read ahead of workers that keep a rate.
@@ -54,16 +56,17 @@ type scan struct {
 	// sampled says whether a chunk is to be read; nil is yes.
 	sampled func(f *datafile, offset int64) bool
 	// chunk is how much a worker takes at once.
-	chunk int64
+	chunk   int64
+	workers int
 	// mapped lets workers look at the page cache itself; a server at work can change
 	// what is there, or cut it off.
 	mapped bool
 	total  int64
 
 	mu       sync.Mutex
-	queue    []*datafile // not yet given out
-	current  *reading
+	queue    []*datafile // not yet given out, the first from offset on
 	offset   int64
+	left     int64 // bytes in the queue
 	done     int64
 	counts   Counts
 	suspects []suspect
@@ -72,11 +75,17 @@ type scan struct {
 	errs       map[*datafile]error
 }
 
-// reading is a file that workers read chunks of.
+// extent is the part of a file that one worker reads from its begin to its end,
+// as the kernel's read-ahead likes it.
+type extent struct {
+	file     *datafile
+	from, to int64
+}
+
+// reading is an open file.
 type reading struct {
-	file  *datafile
-	f     *os.File
-	users int
+	file *datafile
+	f    *os.File
 }
 
 // startScan begins to check all pages; the answer waits for the end. Meanwhile
@@ -84,7 +93,7 @@ type reading struct {
 func (v *verification) startScan(ctx context.Context) (wait func() error) {
 	s := v.newScan()
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, v.opt.workers()) }()
+	go func() { ended <- s.run(ctx) }()
 	return func() error {
 		if err := <-ended; err != nil {
 			return err
@@ -102,7 +111,7 @@ func (v *verification) startScan(ctx context.Context) (wait func() error) {
 // newScan plans a pass over the files whose headers could be read.
 func (v *verification) newScan() *scan {
 	s := &scan{layout: v.layout, progress: v.opt.Progress, end: math.MaxUint64, limiter: v.limiter, mapped: !v.report.InUse,
-		chunk: chunkSize, unverified: map[*datafile]int64{}, errs: map[*datafile]error{}}
+		chunk: chunkSize, workers: v.opt.workers(), unverified: map[*datafile]int64{}, errs: map[*datafile]error{}}
 	if v.logRead {
 		s.end = uint64(v.log.Extent.End)
 	}
@@ -111,7 +120,7 @@ func (v *verification) newScan() *scan {
 		s.sampled = v.sampled
 	case v.limiter == nil:
 		s.chunk = maxChunk
-		for s.chunk > chunkSize && s.chunk*int64(v.opt.workers()) > inMemory {
+		for s.chunk > chunkSize && s.chunk*int64(s.workers) > inMemory {
 			s.chunk /= 2
 		}
 	}
@@ -119,9 +128,10 @@ func (v *verification) newScan() *scan {
 		if f.usable {
 			s.queue = append(s.queue, f)
 			s.total += s.sizeOf(f)
+			s.left += f.size
 		}
 	}
-	// Large files first, so that no worker ends long before the others.
+	// Large files first, so that the extents in the end are small.
 	slices.SortFunc(s.queue, func(a, b *datafile) int { return cmp.Compare(b.size, a.size) })
 	return s
 }
@@ -148,87 +158,92 @@ func (v *verification) readAhead() {
 	}()
 }
 
-func (s *scan) run(ctx context.Context, workers int) error {
-	errs := make([]error, workers)
+func (s *scan) run(ctx context.Context) error {
+	errs := make([]error, s.workers)
 	var group sync.WaitGroup
-	for i := range workers {
+	for i := range s.workers {
 		group.Go(func() { errs[i] = s.work(ctx) })
 	}
 	group.Wait()
 	return errors.Join(errs...)
 }
 
-// work checks chunks until there are none left.
+// work checks extents until there are none left.
 func (s *scan) work(ctx context.Context) error {
 	w := worker{checker: checker{layout: s.layout, end: s.end}, mapped: s.mapped}
-	for ctx.Err() == nil {
-		r, offset := s.next()
-		if r == nil {
+	for {
+		e, found := s.next()
+		if !found {
 			return nil
 		}
-		length := int(min(s.chunk, r.file.size-offset))
+		if err := s.read(ctx, &w, e); err != nil {
+			return err
+		}
+	}
+}
+
+// next gives out an extent: smaller ones in the end, so that no worker ends long
+// before the others.
+func (s *scan) next() (e extent, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 {
+		file, from := s.queue[0], s.offset
+		if from < file.size {
+			share := s.left / int64(2*s.workers) / maxChunk * maxChunk
+			s.offset = min(from+min(max(share, maxChunk), extentSize), file.size)
+			s.left -= s.offset - from
+			return extent{file, from, s.offset}, true
+		}
+		s.queue, s.offset = s.queue[1:], 0
+	}
+	return extent{}, false
+}
+
+// read checks the chunks of an extent.
+func (s *scan) read(ctx context.Context, w *worker, e extent) error {
+	f, err := os.Open(e.file.path)
+	if err != nil {
+		s.finish(e.file, Counts{}, nil, err)
+		return nil
+	}
+	defer f.Close()
+	if e.from == 0 {
+		s.finish(e.file, Counts{Files: 1}, nil, nil)
+	}
+	r := &reading{file: e.file, f: f}
+	var length int64
+	for offset := e.from; offset < e.to && ctx.Err() == nil; offset += length {
+		length = min(s.chunk, e.to-offset)
+		if s.sampled != nil && !s.sampled(e.file, offset) {
+			continue
+		}
+		s.advise(r, offset, offset == e.from)
 		if s.limiter != nil {
-			if err := s.limiter.WaitN(ctx, length); err != nil {
+			if err := s.limiter.WaitN(ctx, int(length)); err != nil {
 				return err
 			}
 		}
-		err := w.look(r, offset, length)
-		s.finish(r, &w.checker, err)
+		length, err = w.look(r, offset, length)
+		s.finish(e.file, w.counts, w.suspects, err)
 	}
 	return ctx.Err()
 }
 
-// next gives out a chunk of a file, nil at the end.
-func (s *scan) next() (*reading, int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !s.atChunk() {
-		if s.current != nil && s.offset < s.current.file.size {
-			s.offset += s.chunk
-			continue
-		}
-		s.release(s.current)
-		s.current = nil
-		if len(s.queue) == 0 {
-			return nil, 0
-		}
-		file := s.queue[0]
-		s.queue = s.queue[1:]
-		f, err := os.Open(file.path)
-		if err != nil {
-			s.errs[file] = err
-			s.done += s.sizeOf(file)
-			continue
-		}
-		s.current, s.offset = &reading{file: file, f: f, users: 1}, 0
-		s.counts.Files++
-	}
-	r, offset := s.current, s.offset
-	s.advise(r, offset)
-	r.users++
-	s.offset += s.chunk
-	return r, offset
-}
-
 // advise has the disk begin with what is read later: a rate can only be kept on a
 // disk that is busy with others when it is asked long before its turn. Without a
-// rate, the kernel's read-ahead does as well, and fills the page cache with
-// larger blocks, which are mapped faster.
-func (s *scan) advise(r *reading, offset int64) {
+// rate, the kernel's own read-ahead does as well, and fills the page cache with
+// larger blocks.
+func (s *scan) advise(r *reading, offset int64, first bool) {
 	switch {
 	case s.sampled != nil:
 		_ = unix.Fadvise(int(r.f.Fd()), offset, s.chunk, unix.FADV_WILLNEED)
 	case s.limiter == nil:
-	case offset == 0:
-		_ = unix.Fadvise(int(r.f.Fd()), 0, ahead+s.chunk, unix.FADV_WILLNEED)
+	case first:
+		_ = unix.Fadvise(int(r.f.Fd()), offset, ahead+s.chunk, unix.FADV_WILLNEED)
 	default:
 		_ = unix.Fadvise(int(r.f.Fd()), offset+ahead, s.chunk, unix.FADV_WILLNEED)
 	}
-}
-
-// atChunk says whether there is a chunk to read at the current place.
-func (s *scan) atChunk() bool {
-	return s.current != nil && s.offset < s.current.file.size && (s.sampled == nil || s.sampled(s.current.file, s.offset))
 }
 
 // sizeOf is how much of a file is to be read.
@@ -259,32 +274,20 @@ func (v *verification) sampled(f *datafile, offset int64) bool {
 	return h.Sum64()%oneIn == 0
 }
 
-// finish takes what a worker found in a chunk.
-func (s *scan) finish(r *reading, c *checker, err error) {
+// finish takes what a worker found in a file.
+func (s *scan) finish(file *datafile, counts Counts, found []suspect, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && s.errs[r.file] == nil {
-		s.errs[r.file] = err
+	if err != nil && s.errs[file] == nil {
+		s.errs[file] = err
 	}
-	s.counts.add(c.counts)
-	if c.counts.NotVerified > 0 {
-		s.unverified[r.file] += c.counts.NotVerified
+	s.counts.add(counts)
+	if counts.NotVerified > 0 {
+		s.unverified[file] += counts.NotVerified
 	}
-	found := c.suspects
 	s.suspects = append(s.suspects, found[:min(len(found), max(maxSuspects-len(s.suspects), 0))]...)
-	s.done += c.counts.Bytes
-	s.release(r)
+	s.done += counts.Bytes
 	if s.progress != nil {
 		s.progress(s.done, s.total)
-	}
-}
-
-// release closes a file after its last chunk.
-func (s *scan) release(r *reading) {
-	if r == nil {
-		return
-	}
-	if r.users--; r.users == 0 {
-		r.f.Close()
 	}
 }

@@ -3,6 +3,7 @@ package innodb
 import (
 	"errors"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"unsafe"
@@ -18,37 +19,53 @@ type worker struct {
 	buf    []byte
 }
 
-// look checks a chunk of a file. Where the file ends early, it checks what is
-// there.
-func (w *worker) look(r *reading, offset int64, length int) error {
+// look checks a chunk of a file, or the first part of it, and says how much that
+// was. Where the file ends early, it checks what is there.
+func (w *worker) look(r *reading, offset, length int64) (int64, error) {
 	if w.mapped && w.lookMapped(r, offset, length) {
-		return nil
+		return length, nil
 	}
-	if len(w.buf) < length {
-		w.buf = make([]byte, length)
+	if w.buf == nil {
+		w.buf = make([]byte, chunkSize)
 	}
+	length = min(length, chunkSize)
 	n, err := r.f.ReadAt(w.buf[:length], offset)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	w.check(r, w.buf[:n], offset)
-	return err
+	return length, err
 }
 
 // lookMapped checks a chunk where it lies in the page cache. It answers false
-// when the file cannot be mapped or not all of it be read: reading then tells
-// why.
-func (w *worker) lookMapped(r *reading, offset int64, length int) (ok bool) {
-	chunk, err := unix.Mmap(int(r.f.Fd()), offset, length, unix.PROT_READ, unix.MAP_SHARED)
+// when that cannot be, or when it is not there yet: the kernel reads ahead best
+// for those who read.
+func (w *worker) lookMapped(r *reading, offset, length int64) bool {
+	chunk, err := unix.Mmap(int(r.f.Fd()), offset, int(length), unix.PROT_READ, unix.MAP_SHARED)
 	if err != nil {
 		return false
 	}
 	defer unix.Munmap(chunk)
-	// Read-ahead for a sequence puts large blocks into the page cache, which are
-	// mapped much faster. Both are hints: without them pages come when touched.
-	_ = unix.Madvise(chunk, unix.MADV_SEQUENTIAL)
-	_ = unix.Madvise(chunk, unix.MADV_POPULATE_READ)
-	// What the device cannot read, and what was cut off, faults when it is touched.
+	if !isCached(chunk) {
+		return false
+	}
+	_ = unix.Madvise(chunk, unix.MADV_POPULATE_READ) // a hint: else each page comes when it is touched
+	return w.touch(r, chunk, offset)
+}
+
+// isCached asks for the last page of a mapping. Users who may not know hear that
+// it is.
+func isCached(chunk []byte) bool {
+	size := os.Getpagesize()
+	last := &chunk[(len(chunk)-1)/size*size]
+	var state [1]byte
+	_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(last)), uintptr(size), uintptr(unsafe.Pointer(&state[0])))
+	return errno == 0 && state[0]&1 != 0
+}
+
+// touch checks a mapped chunk. It answers false when not all of it can be read,
+// as the device fails or the file was cut off; reading then tells why.
+func (w *worker) touch(r *reading, chunk []byte, offset int64) (ok bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -6,11 +6,13 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-dev/berth/pkg/innodb/page"
 )
 
-// TestCutOff looks at a chunk of which most is not there: the page cache has
-// nothing to map, and what is there is read and checked.
+// TestCutOff looks at a chunk of which most is not there: touching it faults, and
+// what is there is read and checked.
 func TestCutOff(t *testing.T) {
 	const size, there = 16 << 10, 3
 	path := filepath.Join(t.TempDir(), "t.ibd")
@@ -25,14 +27,21 @@ func TestCutOff(t *testing.T) {
 	file := &datafile{space: page.Space{Format: page.Format{Size: size, Logical: size, Full: true}}}
 	r := &reading{file: file, f: f}
 	w := worker{checker: checker{layout: &layout{}}, mapped: true}
-	if w.lookMapped(r, 0, 8*size) {
+	chunk, err := unix.Mmap(int(f.Fd()), 0, 8*size, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(chunk)
+	if w.touch(r, chunk, 0) {
 		t.Error("all of a chunk was looked at that ends behind the file")
 	}
-	if err := w.look(r, 0, 8*size); err != nil || w.counts.Pages != there || w.counts.Bad != there {
-		t.Errorf("%+v, error %v; expected %d pages, all bad", w.counts, err, there)
+	for _, length := range []int64{there * size, 8 * size} {
+		if n, err := w.look(r, 0, length); err != nil || n != length || w.counts.Pages != there || w.counts.Bad != there {
+			t.Errorf("%d bytes: %+v, error %v; expected %d pages, all bad", n, w.counts, err, there)
+		}
 	}
-	if !w.lookMapped(r, 0, there*size) || w.counts.Bad != there {
-		t.Errorf("%+v of a chunk that is there", w.counts)
+	if !w.lookMapped(r, 0, there*size) {
+		t.Error("a chunk that was just written was not in the page cache")
 	}
 }
 
