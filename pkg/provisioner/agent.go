@@ -46,6 +46,7 @@ type Config struct {
 // view is what the agent reads of the API, from informers' caches.
 type view struct {
 	pvs        cache.Indexer // with the index byLVUUID
+	claims     corelisters.PersistentVolumeClaimLister
 	classes    storagelisters.StorageClassLister
 	nodes      corelisters.NodeLister // holds this node only
 	capacities storagelisters.CSIStorageCapacityLister
@@ -129,11 +130,14 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: cfg.Client.CoreV1().Events("")})
 	events := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: volume.Provisioner, Host: cfg.Node})
 	agent := newAgent(cfg, view{
-		pvs: pvs.GetIndexer(), classes: classes.Lister(), nodes: nodes.Lister(), capacities: capacities.Lister(),
+		pvs: pvs.GetIndexer(), claims: corelisters.NewPersistentVolumeClaimLister(claims.GetIndexer()), classes: classes.Lister(), nodes: nodes.Lister(), capacities: capacities.Lister(),
 	}, events)
 
 	if _, err := pvs.AddEventHandler(agent.wakeOn(agent.isOwnPV)); err != nil {
 		return nil, fmt.Errorf("watch PVs: %w", err)
+	}
+	if _, err := claims.AddEventHandler(agent.wakeOn(agent.isGrowing)); err != nil {
+		return nil, fmt.Errorf("watch claims: %w", err)
 	}
 	if _, err := classes.Informer().AddEventHandler(agent.wakeOn(func(any) bool { return true })); err != nil {
 		return nil, fmt.Errorf("watch StorageClasses: %w", err)
@@ -248,4 +252,14 @@ func (a *Agent) isOwnPV(obj any) bool {
 	}
 	_, here := a.groups.Load(pv.Annotations[volume.AnnotationVGUUID])
 	return here
+}
+
+// isGrowing tells a claim that is bound here and asks for more than it has.
+func (a *Agent) isGrowing(obj any) bool {
+	claim, ok := obj.(*corev1.PersistentVolumeClaim)
+	if !ok || claim.Spec.VolumeName == "" || requested(claim) <= claim.Status.Capacity.Storage().Value() {
+		return false
+	}
+	pv, exists, err := a.pvs.GetByKey(claim.Spec.VolumeName)
+	return err == nil && exists && a.isOwnPV(pv)
 }

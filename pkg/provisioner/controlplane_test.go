@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
+	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
 	"github.com/berth-dev/berth/pkg/volume"
 	"github.com/berth-dev/berth/test/controlplane"
@@ -147,6 +149,28 @@ func TestControlPlane(t *testing.T) {
 		pv, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
 		return err == nil && pv.Status.Phase == corev1.VolumeAvailable
 	})
+	cp.claim("data-galera-0", "berth", true)
+	if again := cp.bound("data-galera-0"); again != first {
+		t.Errorf("the claim was bound to %s and is bound to %s", first, again)
+	}
+	// The claim grows. Then a person gives it up, and then thinks better of it.
+	cp.kubectl("", "patch", "pvc", "data-galera-0", "-p", `{"spec":{"resources":{"requests":{"storage":"40Mi"}}}}`)
+	cp.until("PV and claim have grown", func(ctx context.Context) bool {
+		pv, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
+		claim, err2 := cp.client.CoreV1().PersistentVolumeClaims("default").Get(ctx, "data-galera-0", metav1.GetOptions{})
+		return err == nil && err2 == nil && pv.Spec.Capacity.Storage().Value() == 40<<20 && claim.Status.Capacity.Storage().Value() == 40<<20
+	})
+	cp.kubectl("", "patch", "pv", first, "-p", `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
+	cp.delete("data-galera-0")
+	cp.event(first, "has outlived its memory")
+	cp.kubectl("", "annotate", "pv", first, volume.AnnotationConfirmDelete+"="+lv.UUID)
+	cp.until("PV of the deleted volume gone", func(ctx context.Context) bool {
+		_, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
+	if _, err := Undelete(t.Context(), lvm.New(disk), "default/data-galera-0"); err != nil {
+		t.Error(err)
+	}
 	cp.claim("data-galera-0", "berth", true)
 	if again := cp.bound("data-galera-0"); again != first {
 		t.Errorf("the claim was bound to %s and is bound to %s", first, again)

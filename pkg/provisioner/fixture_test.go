@@ -43,15 +43,17 @@ type fixture struct {
 	links   Links
 	agent   *Agent
 	events  *record.FakeRecorder
-	indexes []cache.Indexer // PVs, classes, nodes, capacities
+	indexes []cache.Indexer // PVs, classes, nodes, capacities, claims
 	uids    int
 }
 
 const nodeName = "n1"
 
 // newFixture starts a node with a volume group "berth" of 64 extents of 4 MiB.
-func newFixture(t *testing.T) *fixture {
-	disk := lvmtest.NewDisk(64, "berth")
+func newFixture(t *testing.T) *fixture { return newFixtureOf(t, 64) }
+
+func newFixtureOf(t *testing.T, extents int64) *fixture {
+	disk := lvmtest.NewDisk(extents, "berth")
 	f := &fixture{t: t, disk: disk, calls: &lvmtest.Recorder{Next: disk}, links: Links{Dir: filepath.Join(t.TempDir(), "links")}}
 	f.wipeAPI()
 	f.start(f.calls)
@@ -62,14 +64,16 @@ func newFixture(t *testing.T) *fixture {
 func (f *fixture) start(run lvm.Runner) {
 	f.events = record.NewFakeRecorder(1000)
 	byName := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
+	claims := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
 	pvs := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byLVUUID: indexByLVUUID})
 	classes, nodes, capacities := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName), cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName), cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
-	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities}
+	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities, claims}
 	f.agent = newAgent(Config{
 		Node: nodeName, Links: f.links, Client: f.client, Runner: run,
 		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(metav1.Now().Time),
 	}, view{
 		pvs:        pvs,
+		claims:     corelisters.NewPersistentVolumeClaimLister(claims),
 		classes:    storagelisters.NewStorageClassLister(classes),
 		nodes:      corelisters.NewNodeLister(nodes),
 		capacities: storagelisters.NewCSIStorageCapacityLister(capacities),
@@ -112,7 +116,8 @@ func (f *fixture) sync() {
 	classes, err2 := f.client.StorageV1().StorageClasses().List(ctx, o)
 	nodes, err3 := f.client.CoreV1().Nodes().List(ctx, o)
 	capacities, err4 := f.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).List(ctx, o)
-	if err := errors.Join(err1, err2, err3, err4,
+	claims, err5 := f.client.CoreV1().PersistentVolumeClaims("").List(ctx, o)
+	if err := errors.Join(err1, err2, err3, err4, err5, f.indexes[4].Replace(pointers(claims.Items), ""),
 		f.indexes[0].Replace(pointers(pvs.Items), ""), f.indexes[1].Replace(pointers(classes.Items), ""),
 		f.indexes[2].Replace(pointers(nodes.Items), ""), f.indexes[3].Replace(pointers(capacities.Items), "")); err != nil {
 		f.t.Fatal(err)

@@ -213,9 +213,14 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
 	}
 	switch step {
 	case stepPublish:
+		if v, err = a.grow(ctx, v, 0); err != nil { // what a crash left unfinished
+			return err
+		}
 		return a.publish(ctx, v)
 	case stepReserve:
 		return a.reserve(ctx, v, pvs[0])
+	case stepGrow:
+		return a.growForClaim(ctx, v, pvs[0])
 	default:
 		return nil
 	}

@@ -82,6 +82,7 @@ type step int
 const (
 	stepNone    step = iota
 	stepPublish      // no PV: make it
+	stepGrow         // as it should be, if it is large enough
 	stepReserve      // tied to a claim that is gone, or to none: reserve it by name
 )
 
@@ -112,7 +113,7 @@ func decide(v Volume, pvs []*corev1.PersistentVolume) (step, error) {
 	case ref.UID != "" && pv.Status.Phase == corev1.VolumeReleased:
 		return stepReserve, nil
 	default:
-		return stepNone, nil
+		return stepGrow, nil
 	}
 }
 

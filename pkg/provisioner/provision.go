@@ -77,9 +77,18 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	if err := a.bringHome(ctx, *v); err != nil {
 		return nil, err
 	}
-	if err := fits(*v, c, o.PVC); err != nil {
+	if v.Tags.Class != c.Name {
+		return nil, classDiffers(*v, c.Name)
+	}
+	if raw := v.Tags.FSType == filesystem.None; raw != isBlock(o.PVC) {
+		return nil, modeDiffers(*v, raw)
+	}
+	// The PV controller would not bind a volume that is too small, and says nothing.
+	grown, err := a.grow(ctx, *v, requested(o.PVC))
+	if err != nil {
 		return nil, err
 	}
+	v = &grown
 	node, err := a.nodes.Get(a.node)
 	if err != nil {
 		return nil, fmt.Errorf("read node %s: %w", a.node, err)
@@ -113,7 +122,13 @@ func (a *Agent) adopt(ctx context.Context, v Volume, claim *corev1.PersistentVol
 		if err := a.reserve(ctx, v, pvs[0]); err != nil {
 			return nil, err
 		}
-	case stepNone:
+		if err := a.showSize(ctx, v, pvs[0]); err != nil {
+			return nil, err
+		}
+	default:
+		if err := a.showSize(ctx, v, pvs[0]); err != nil {
+			return nil, err
+		}
 		if ref := pvs[0].Spec.ClaimRef; ref != nil && ref.UID != "" && ref.UID != claim.UID {
 			return nil, stillBound(pvs[0].Name, string(ref.UID))
 		}
@@ -219,21 +234,6 @@ func (a *Agent) apiServer(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the API server's identity: %w", err)
 	}
 	return string(ns.UID), nil
-}
-
-// fits tells whether the PV controller will bind the volume to the claim; it
-// says nothing by itself when it does not.
-func fits(v Volume, c class, claim *corev1.PersistentVolumeClaim) error {
-	if v.Tags.Class != c.Name {
-		return classDiffers(v, c.Name)
-	}
-	if raw := v.Tags.FSType == filesystem.None; raw != isBlock(claim) {
-		return modeDiffers(v, raw)
-	}
-	if n := requested(claim); n > v.LV.Size {
-		return volumeTooSmall(v, n)
-	}
-	return nil
 }
 
 // fsTypeOf is the file system that a new volume of the claim gets.

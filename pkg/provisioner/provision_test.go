@@ -184,8 +184,8 @@ func TestProvisionRefuses(t *testing.T) {
 func TestProvisionLargerThanTheVolume(t *testing.T) {
 	f := newFixture(t)
 	f.release(f.mustProvision("data-galera-0"))
-	_, err := f.provision(f.claim("data-galera-0", "40Mi"))
-	if r, ok := isReason(err); !ok || r.Code != CodeVolumeTooSmall || !strings.Contains(r.Text, "ask for at most 12582912") {
+	_, err := f.provision(f.claim("data-galera-0", "4Gi"))
+	if r, ok := isReason(err); !ok || r.Code != CodeVolumeTooSmall || !strings.Contains(r.Text, "ask for at most 268435456") {
 		t.Errorf("got %v", err)
 	}
 	if f.oneLV().Formats != 1 {

@@ -99,8 +99,9 @@ func volumeAmbiguous(namespace, claim string, found []Volume) Reason {
 		len(found), namespace, claim, strings.Join(names, ", "), volume.TagPrefix)}
 }
 
-func volumeTooSmall(v Volume, request int64) Reason {
-	return Reason{CodeVolumeTooSmall, fmt.Sprintf("%s holds this claim's data and has %d bytes, the claim asks for %d: ask for at most %d", v, v.LV.Size, request, v.LV.Size)}
+func volumeTooSmall(v Volume, request, room int64) Reason {
+	return Reason{CodeVolumeTooSmall, fmt.Sprintf("%s holds this claim's data and has %d bytes, %d are asked for and %d are free: ask for at most %d, or extend the volume group (vgextend)",
+		v, v.LV.Size, request, room, v.LV.Size+room)}
 }
 
 func classDiffers(v Volume, class string) Reason {

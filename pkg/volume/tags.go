@@ -79,6 +79,8 @@ type Tags struct {
 	// APIServer is the UID of namespace kube-system of the API server for which
 	// the volume was made.
 	APIServer string
+	// Growing says that the logical volume may be larger than its file system.
+	Growing bool
 	// Retirement is set in state trash, and only there.
 	Retirement Retirement
 }
@@ -96,6 +98,7 @@ const (
 	tagState       = "state"
 	tagGeneration  = "generation"
 	tagAPIServer   = "api-server"
+	tagGrowing     = "growing"
 	tagTrashed     = "trashed"
 	tagDeadline    = "deadline"
 	tagWipe        = "wipe"
@@ -112,6 +115,9 @@ var (
 // StateTag is the tag that says the state s; a state changes by taking one off
 // and putting another on in a single lvchange.
 func StateTag(s State) string { return TagPrefix + tagState + "=" + string(s) }
+
+// GrowingTag is on a volume from before it grows until its file system has grown.
+const GrowingTag = TagPrefix + tagGrowing + "=yes"
 
 // legalValue is narrower than what LVM allows in a tag (A-Za-z0-9_+.-/=!:#&,
 // measured with 2.03.16): Kubernetes names and UUIDs fit as they are.
@@ -139,6 +145,9 @@ func (t Tags) Encode() []string {
 		tag(tagGeneration, strconv.Itoa(t.Generation)),
 		tag(tagAPIServer, t.APIServer),
 	)
+	if t.Growing {
+		tags = append(tags, GrowingTag)
+	}
 	if t.State == Trash {
 		tags = append(tags, t.Retirement.Encode()...)
 	}
@@ -172,6 +181,7 @@ func DecodeTags(raw []string) (Tags, error) {
 		FSUUID:    values[tagFSUUID],
 		State:     State(values[tagState]),
 		APIServer: values[tagAPIServer],
+		Growing:   values[tagGrowing] == "yes",
 	}
 	var problems []error
 	number := func(key string) int {
@@ -227,6 +237,9 @@ func complete(values map[string]string) error {
 	want := slices.Clone(required)
 	if slices.ContainsFunc(ofMember, func(key string) bool { return values[key] != "" }) {
 		want = append(want, ofMember...)
+	}
+	if values[tagGrowing] == "yes" {
+		want = append(want, tagGrowing)
 	}
 	if State(values[tagState]) == Trash {
 		want = append(want, ofTrash...)

@@ -25,6 +25,7 @@ type Disk struct {
 	// violations are things that must never happen on a disk, such as a file
 	// system made over a user's data.
 	violations []string
+	mounts     map[string]*Volume // by directory
 }
 
 type group struct {
@@ -52,6 +53,8 @@ type Volume struct {
 	ThinPool bool
 	// FSType and FSUUID are what a probe finds.
 	FSType, FSUUID string
+	// FSExtents is how much of the volume the file system fills.
+	FSExtents int64
 	// Data says that a user wrote to the file system.
 	Data bool
 	// Unreadable makes every read of the device an I/O error.
@@ -69,7 +72,7 @@ type Volume struct {
 // NewDisk returns a machine with one volume group of each name, of the given
 // number of extents.
 func NewDisk(extents int64, names ...string) *Disk {
-	d := &Disk{}
+	d := &Disk{mounts: map[string]*Volume{}}
 	for _, name := range names {
 		d.groups = append(d.groups, &group{uuid: d.uuid("VG"), name: name, extents: extents, pvs: 1, mdaFree: 519680, seqno: 1})
 	}
@@ -119,6 +122,7 @@ func (d *Disk) Add(vg string, v Volume) *Volume {
 
 // PowerCycle leaves every volume inactive, as after a boot.
 func (d *Disk) PowerCycle() {
+	clear(d.mounts)
 	for _, v := range d.Volumes() {
 		v.Active = false
 	}
@@ -163,6 +167,8 @@ func (d *Disk) run(name string, args []string) (out []byte, code int, stderr str
 			return nil, 1, "dd: error reading: Input/output error"
 		}
 		return nil, 0, ""
+	case "mount", "umount", "resize2fs", "xfs_growfs":
+		return d.mount(name, args)
 	case "wipefs", "blkdiscard":
 		return d.wipe(name, args)
 	case "mkfs.ext4":
@@ -251,7 +257,7 @@ func (d *Disk) mkfs(device, fsType, uuid string) ([]byte, int, string) {
 	if v.Data {
 		d.violations = append(d.violations, v.Name+": data of a user overwritten")
 	}
-	v.FSType, v.FSUUID, v.Formats = fsType, uuid, v.Formats+1
+	v.FSType, v.FSUUID, v.FSExtents, v.Formats = fsType, uuid, v.Extents, v.Formats+1
 	return nil, 0, ""
 }
 
