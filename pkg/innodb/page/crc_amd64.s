@@ -105,8 +105,13 @@ TEXT ·foldBlocks(SB), NOSPLIT, $0-28
 	DECQ            CX
 	JZ              join
 
+// The processor does not look beyond a 4 KiB page by itself.
 fold:
-	ADDQ $256, SI
+	ADDQ       $256, SI
+	PREFETCHT0 4096(SI)
+	PREFETCHT0 4160(SI)
+	PREFETCHT0 4224(SI)
+	PREFETCHT0 4288(SI)
 	FOLD(Z5, Z0, (SI), Z6)
 	FOLD(Z5, Z1, 64(SI), Z7)
 	FOLD(Z5, Z2, 128(SI), Z8)
