@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -76,15 +77,28 @@ func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 	}
 	for round := range p.rounds {
 		for _, turn := range turns(k, lanes, round, p.every) {
-			runtime.GC() // so that none pays for another's garbage
-			for _, i := range turn {
-				if err := results[i].take(k, round); err != nil {
-					return nil, err
+			if err := uncollected(func() error {
+				for _, i := range turn {
+					if err := results[i].take(k, round); err != nil {
+						return err
+					}
 				}
+				return nil
+			}); err != nil {
+				return nil, err
 			}
 		}
 	}
 	return results, nil
+}
+
+// uncollected runs f after a collection and with none in it, so that nobody pays for
+// another's garbage: a collection costs more than the difference that is looked
+// for. What the lanes leave to collect is in their bytes and allocations.
+func uncollected(f func() error) error {
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	return f()
 }
 
 // turns are the lanes of a round in their order, in groups with a collection before
