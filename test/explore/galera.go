@@ -82,6 +82,11 @@ func (x *explorer) servers(w world, i int) {
 		s.w.volumes[i].data = *g
 		x.emit(s, "write", i)
 	}
+	if x.scenario.Sidecar && x.out == nil && x.ends(w, i) {
+		s := x.begin(w)
+		s.end(i)
+		x.emit(s, "end", i)
+	}
 	if within && !v.isolated && x.scenario.Sidecar && v.class != victim && v.data == w.group {
 		x.witness(w, i)
 	}
@@ -120,6 +125,33 @@ func (x *explorer) join(w world, i int) {
 	}
 	s.view(s.w.primary | bit(i))
 	x.emit(s, "join", i)
+}
+
+// ends says whether a server in no Primary component is ended: by its sidecar when
+// it takes connections; by Galera when it has found no component since it started
+// (pc.wait_prim_timeout). One that lost its component in a full transfer does
+// neither: its sidecar ends it when it is stranded. Of a process that the object
+// does not know, a person has to see to it.
+func (x *explorer) ends(w world, i int) bool {
+	v := w.volumes[i]
+	if v.who != running || w.primary&bit(i) != 0 {
+		return false
+	}
+	if v.class != victim || v.view == 0 {
+		return true
+	}
+	o := x.objects[w.object]
+	r := o.members[v.member]
+	return r.state == 0 || int(r.volume) != i || x.rules.Stranded(x.cluster(o), int(v.member), x.texts[r.start])
+}
+
+// end ends a server outside of the Primary component.
+func (s *step) end(i int) {
+	if v := &s.w.volumes[i]; v.class == victim || v.view == 0 {
+		v.die()
+		return
+	}
+	s.stop(i)
 }
 
 // reform lets the servers that come from one view form a Primary component

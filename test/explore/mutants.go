@@ -1,6 +1,7 @@
 package explore
 
 import (
+	"slices"
 	"time"
 
 	"github.com/berth-dev/berth/pkg/datadir"
@@ -197,7 +198,24 @@ func Mutants() []Mutant {
 				c.Members = append(c.Members, beyond...)
 			}
 		}), Scenario{Name: "scaled down", Members: 2, Sizes: []uint8{1, 2}, Budget: budget{Writes: 1, Outages: 1, Scales: 1}}},
+		{"a server outside of the Primary component can be joined", blind(func(w *rebuild.Waiter, _ *rebuild.Cluster) func(*rebuild.Cluster) {
+			w.Answering, w.Outside = append(slices.Clone(w.Answering), w.Outside...), nil
+			return func(*rebuild.Cluster) {}
+		}), Scenario{Name: "the donor is killed", Members: 2, Install: true, Budget: budget{Kills: 1}}},
+		{"a stranded joiner is left alone", strandedIf(func(rebuild.Cluster, int, string) bool { return false }),
+			Scenario{Name: "the donor is killed", Members: 2, Install: true, Budget: budget{Kills: 1}}},
+		{"who was granted the bootstrap is stranded", strandedIf(func(c rebuild.Cluster, ordinal int, podUID string) bool {
+			c.Grants = nil
+			return rebuild.Stranded(c, ordinal, podUID)
+		}), crash},
 	}
+}
+
+// strandedIf has sidecars judge otherwise who is stranded.
+func strandedIf(judge func(rebuild.Cluster, int, string) bool) Rules {
+	mutant := Real()
+	mutant.Stranded = judge
+	return mutant
 }
 
 // unwritten forgets to record that a grant was used.

@@ -107,6 +107,9 @@ func (x *explorer) processes(w world, i int) {
 		x.consume(w, i)
 	case consumed, entered:
 		s := x.begin(w)
+		if v.who == consumed && x.rules.Stranded(x.cluster(s.o), member, x.texts[v.me.start]) {
+			s.fail("the server of volume %d was granted the bootstrap, and its sidecar would end it as stranded", i)
+		}
 		s.launch(i)
 		x.emit(s, "launch", i)
 	}

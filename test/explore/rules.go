@@ -14,6 +14,8 @@ type Rules struct {
 	Consume func(rebuild.Waiter, *rebuild.Cluster, int64, time.Time) *rebuild.Reason
 	Enter   func(rebuild.Waiter, *rebuild.Cluster, time.Time) *rebuild.Reason
 	Witness func(*rebuild.Cluster, rebuild.Sighting) bool
+	// Stranded is asked by the sidecar of a server that takes no connections yet.
+	Stranded func(c rebuild.Cluster, ordinal int, podUID string) bool
 }
 
 // Real are those of pkg/rebuild.
@@ -25,5 +27,7 @@ func Real() Rules {
 		Consume: rebuild.Waiter.Consume,
 		Enter:   rebuild.Waiter.Enter,
 		Witness: (*rebuild.Cluster).Witness,
+
+		Stranded: rebuild.Stranded,
 	}
 }

@@ -95,7 +95,8 @@ func (x *explorer) progress(w world) (world, string) {
 		}
 	}
 	for i, v := range w.volumes { // the rest has waited in vain
-		if v.who == running && w.primary&bit(i) == 0 || v.member >= w.size && v.who != nobody {
+		away := v.member >= w.size && v.who != nobody
+		if away || x.ends(w, i) {
 			s := x.begin(w)
 			if v.who == running && w.primary&bit(i) != 0 {
 				s.stop(i)
