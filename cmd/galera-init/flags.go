@@ -74,8 +74,8 @@ func (f *memberFlags) Validate(command []string) error {
 	if net.ParseIP(f.PodIP) == nil {
 		problems = append(problems, fmt.Errorf("--pod-ip: %q is not an IP address", f.PodIP))
 	}
-	if rel, err := filepath.Rel(f.Volume, f.DataDir); err != nil || !filepath.IsLocal(rel) || rel == "." || strings.Split(rel, string(filepath.Separator))[0] == "berth" {
-		problems = append(problems, fmt.Errorf("--datadir %s has to be a directory below --volume %s and not in its directory berth: Berth's files must survive a state transfer", f.DataDir, f.Volume))
+	if err := checkDataDir(f.Volume, f.DataDir); err != nil {
+		problems = append(problems, err)
 	}
 	if len(command) == 0 {
 		problems = append(problems, errors.New("the server's command is missing: write it after --, as in `-- mariadbd --defaults-file=/etc/berth/my.cnf`"))
@@ -148,4 +148,14 @@ func newClient(kubeconfig string) (dynamic.Interface, error) {
 		return nil, fmt.Errorf("make a client of the API server: %w", err)
 	}
 	return client, nil
+}
+
+// checkDataDir refuses a data directory in which a state transfer would wipe out
+// Berth's own files, or that is another volume's.
+func checkDataDir(volume, dir string) error {
+	rel, err := filepath.Rel(volume, dir)
+	if err != nil || !filepath.IsLocal(rel) || rel == "." || strings.Split(rel, string(filepath.Separator))[0] == "berth" {
+		return fmt.Errorf("--datadir %s has to be a directory below --volume %s and not in its directory berth: Berth's files must survive a state transfer", dir, volume)
+	}
+	return nil
 }

@@ -19,7 +19,8 @@ import (
 
 // Sidecar stands beside a running server.
 type Sidecar struct {
-	Socket, Account, Listen, Volume, RunDir       string
+	Socket, Account, Listen                       string
+	Volume, DataDir, RunDir                       string
 	Namespace, PodName, PodUID, Kubeconfig        string
 	FlushInterval, RecordInterval, ObjectInterval time.Duration
 	NonPrimaryLimit                               time.Duration
@@ -70,6 +71,7 @@ nobody, and what it holds may be needed. It reports, like the others, and one of
 	flags.StringVar(&s.Account, "account", "mysql", "the account to ask as; the server lets it in by its operating system user (unix_socket)")
 	flags.StringVar(&s.Listen, "listen", ":9104", "address to answer on")
 	flags.StringVar(&s.Volume, "volume", "/var/lib/galera", "where the volume with the server's data is mounted")
+	flags.StringVar(&s.DataDir, "datadir", "/var/lib/galera/data", "the server's data directory; has to lie below --volume")
 	flags.StringVar(&s.RunDir, "run-dir", "/run/mysqld", "the directory that all containers of this pod share")
 	flags.StringVar(&s.Namespace, "namespace", "", "the pod's namespace: $(POD_NAMESPACE)")
 	flags.StringVar(&s.PodName, "pod-name", "", "the pod's name: $(POD_NAME); empty means to write nothing into the API")
@@ -87,6 +89,9 @@ func (s *Sidecar) Validate() error {
 	var problems []error
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		problems = append(problems, fmt.Errorf("--listen: %w", err))
+	}
+	if err := checkDataDir(s.Volume, s.DataDir); err != nil {
+		problems = append(problems, err)
 	}
 	if s.NonPrimaryLimit < 0 {
 		problems = append(problems, fmt.Errorf("--non-primary-limit: %s is negative", s.NonPrimaryLimit))
@@ -115,7 +120,7 @@ func (s *Sidecar) Run(ctx context.Context) error {
 	}
 	defer server.Close()
 	beside := &sidecar.Sidecar{
-		Server: server, Volume: datadir.Volume{Root: s.Volume}, PodUID: s.PodUID, RunDir: s.RunDir,
+		Server: server, Volume: datadir.Volume{Root: s.Volume, Data: s.DataDir}, PodUID: s.PodUID, RunDir: s.RunDir,
 		Flush:         func() error { return flushFileSystem(s.Volume) },
 		FlushInterval: s.FlushInterval, RecordInterval: s.RecordInterval, ObjectInterval: s.ObjectInterval, NonPrimaryLimit: s.NonPrimaryLimit,
 	}

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,7 @@ func (s *Sidecar) record(ctx context.Context) {
 func (s *Sidecar) recordOnce(ctx context.Context, last *recorder) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	before := s.savedView()
+	before, unread := s.savedView()
 	status, err := s.Server.Status(ctx)
 	ready := s.unready(status, err) == ""
 	s.metrics.server(status, ready)
@@ -60,9 +61,11 @@ func (s *Sidecar) recordOnce(ctx context.Context, last *recorder) error {
 		return errors.Join(errs...) // a server that is not there yet, or not any more, is no error of recording
 	}
 	sighting := rebuild.Sighting{Position: datadir.Undefined, View: status.View}
-	if v := s.savedView(); v.ID == before.ID && len(v.Members) == len(status.View) {
+	v, err := s.savedView()
+	if v.ID == before.ID && len(v.Members) == len(status.View) {
 		sighting.ID = v.ID
 	}
+	errs = append(errs, cmp.Or(unread, err))
 	if p := status.Position(); p.IsReal() {
 		if err := s.makeDurable(ctx, last, p); err != nil {
 			errs = append(errs, err)
@@ -73,15 +76,14 @@ func (s *Sidecar) recordOnce(ctx context.Context, last *recorder) error {
 	return errors.Join(append(errs, s.tell(ctx, last, sighting))...)
 }
 
-// savedView is the last Primary view that the server has saved; none when it
-// cannot be read. The server saves a view at once, and shows it when it has
+// savedView is the last Primary view that the server has saved, if any. The server saves a view at once, and shows it when it has
 // applied everything from before it.
-func (s *Sidecar) savedView() datadir.View {
+func (s *Sidecar) savedView() (datadir.View, error) {
 	view, _, err := datadir.ReadGvwstate(s.Volume.Data)
 	if err != nil || view == nil {
-		return datadir.View{}
+		return datadir.View{}, err
 	}
-	return *view
+	return *view, nil
 }
 
 // makeDurable sees that a position that the server has committed is on disk, and

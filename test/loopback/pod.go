@@ -38,7 +38,7 @@ func (p *pod) sidecar() {
 	m := p.member
 	for {
 		cmd := m.container("sidecar", "--socket="+filepath.Join(m.run, "mysqld.sock"), "--account=root", "--listen="+m.Address()+":9104",
-			"--volume="+m.Volume, "--run-dir="+m.run, "--non-primary-limit=5s", "--object-interval=2s",
+			"--volume="+m.Volume, "--datadir="+filepath.Join(m.Volume, "data"), "--run-dir="+m.run, "--non-primary-limit=5s", "--object-interval=2s",
 			"--kubeconfig="+filepath.Join(m.dir, "kubeconfig"), "--namespace="+namespace, "--pod-name="+m.Name(), "--pod-uid="+p.uid)
 		cmd.Stdout, cmd.Stderr = m.Journal, m.Journal
 		p.mutex.Lock()
