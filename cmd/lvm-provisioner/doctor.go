@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 )
 
 // doctorCommand looks for what makes lvm unsafe or soon unusable here.
-type doctorCommand struct{ inventoryCommand }
+type doctorCommand struct{ disks }
 
 func (c *doctorCommand) command() *cobra.Command {
 	cmd := &cobra.Command{
@@ -26,7 +25,8 @@ func (c *doctorCommand) command() *cobra.Command {
 		Long: `Look for what makes lvm unsafe, or soon unusable, on this machine: a lock
 directory or configuration that only this container sees, missing disks, names or
 UUIDs that are there twice, volume groups of another system ID, metadata areas and
-thin pools that fill up. It changes nothing. Ends with code 1 when it found something.`,
+thin pools that fill up. It changes nothing. Ends with code 1 when it found something,
+and with 2 when it could not look.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.Validate(); err != nil {
@@ -46,35 +46,34 @@ type finding struct {
 	Fix     string `json:"fix"`
 }
 
-var errFindings = errors.New("doctor found something to mend")
+var (
+	errFindings = errors.New("doctor found something to mend")
+	errUnseen   = errors.New("doctor could not look")
+)
 
 // Run prints what it found.
 func (c *doctorCommand) Run(ctx context.Context, w io.Writer) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return fmt.Errorf("read the mounts of this process: %w", err)
+		return fmt.Errorf("%w: read the mounts of this process: %w", errUnseen, err)
 	}
-	var options []lvm.Option
-	if c.metadataOnly {
-		options = append(options, lvm.MetadataOnly())
-	}
-	report, err := lvm.New(lvm.Exec{}, options...).Report(ctx)
+	report, err := c.System().Report(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnseen, err)
 	}
 	found := append(examineMounts(string(mounts)), examine(report)...)
-	if c.output == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(map[string]any{"findings": found}); err != nil {
-			return fmt.Errorf("print: %w", err)
+	if err := c.Print(w, map[string]any{"findings": found}, func(w io.Writer) {
+		if len(found) == 0 {
+			fmt.Fprintf(w, "Nothing to mend: %d volume groups and the mounts of this process were looked at.\n", len(report.VGs))
+			return
 		}
-	} else {
 		t := newTable(w, "SUBJECT", "PROBLEM", "FIX")
 		for _, f := range found {
 			t.AppendRow(table.Row{f.Subject, f.Problem, f.Fix})
 		}
 		t.Render()
+	}); err != nil {
+		return fmt.Errorf("print: %w", err)
 	}
 	if len(found) > 0 {
 		return errFindings

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/berth-dev/berth/pkg/lvm"
@@ -19,10 +17,7 @@ import (
 )
 
 // inventoryCommand shows what is on this machine's disks. It needs no API server.
-type inventoryCommand struct {
-	output       string
-	metadataOnly bool
-}
+type inventoryCommand struct{ disks }
 
 func (c *inventoryCommand) command() *cobra.Command {
 	cmd := &cobra.Command{
@@ -42,38 +37,14 @@ disks alone: it works without an API server and changes nothing.`,
 	return cmd
 }
 
-// Flags declares the flags.
-func (c *inventoryCommand) Flags(f *pflag.FlagSet) {
-	f.StringVarP(&c.output, "output", "o", "table", "table for people, json for programs (sizes in bytes)")
-	f.BoolVar(&c.metadataOnly, "metadata-only", false, "read the metadata without device-mapper; every volume is then shown as not active")
-}
-
-// Validate tells what is wrong with the flags.
-func (c *inventoryCommand) Validate() error {
-	if c.output != "table" && c.output != "json" {
-		return fmt.Errorf("--output is %q: use table or json", c.output)
-	}
-	return nil
-}
-
 // Run prints the inventory.
 func (c *inventoryCommand) Run(ctx context.Context, w io.Writer) error {
-	var options []lvm.Option
-	if c.metadataOnly {
-		options = append(options, lvm.MetadataOnly())
-	}
-	report, err := lvm.New(lvm.Exec{}, options...).Report(ctx)
+	report, err := c.System().Report(ctx)
 	if err != nil {
 		return err
 	}
 	inv := newInventory(report)
-	if c.output == "json" {
-		encoder := json.NewEncoder(w)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(inv)
-	}
-	inv.table(w)
-	return nil
+	return c.Print(w, inv, inv.table)
 }
 
 // inventory is the JSON form, which programs may rely on.

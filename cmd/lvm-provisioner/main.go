@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,6 +21,9 @@ func main() {
 	if err := command().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "lvm-provisioner:", err)
 		stop()
+		if errors.Is(err, errUnseen) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }

@@ -145,7 +145,7 @@ func stillBound(pv, claim string) Reason {
 }
 
 func deleteRefused(pv, why string) Reason {
-	return Reason{CodeDeleteRefused, fmt.Sprintf("the volume of PersistentVolume %s is kept: %s", pv, why)}
+	return Reason{CodeDeleteRefused, fmt.Sprintf("the volume of PersistentVolume %s is kept: %s; to keep it for good set the policy of the PersistentVolume to Retain", pv, why)}
 }
 
 func trashCeiling(v Volume, recent int) Reason {
