@@ -308,8 +308,9 @@ func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
 		}
 		act.GrantsConsumed++
 		act.Granted, act.Why = grant.Pod, fmt.Sprintf("%s, from seqno %d", grant.Rule, grant.Position.Seqno)
-		// Members that were away when it was decided reported later.
-		reports = append(slices.Clone(grant.Reports), state.Members...)
+		// Members that were away when it was decided, or whose position was not known
+		// then and who were excused by a proof, reported later.
+		reports = append(slices.DeleteFunc(slices.Clone(grant.Reports), func(r rebuild.Report) bool { return r.State == rebuild.Recovering }), state.Members...)
 	}
 	after, err := d.observe.places(ctx, d.Nodes)
 	if err != nil {

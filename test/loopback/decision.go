@@ -75,6 +75,9 @@ func (d *Decisions) note(state rebuild.Cluster, now time.Time) {
 	d.attempt = grant.Attempt
 	last := time.Time{}
 	for _, r := range grant.Reports {
+		if r.State != rebuild.Waiting { // excused by a proof: nobody waited for it
+			continue
+		}
 		at, known := d.reported[r.Start]
 		if !known {
 			at = now // the event that brought the grant brought the report too
