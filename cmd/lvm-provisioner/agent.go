@@ -18,12 +18,12 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
-	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/provisioner"
 )
 
 // agentCommand serves one node until it is told to stop.
 type agentCommand struct {
+	place
 	nodeName   string
 	interval   time.Duration
 	linkDir    string
@@ -53,6 +53,7 @@ again, and publish free capacity. Run it once on each node, as root.`,
 
 // Flags declares the flags.
 func (c *agentCommand) Flags(f *pflag.FlagSet) {
+	c.place.Flags(f)
 	f.StringVar(&c.nodeName, "node-name", "", "name of this machine's Node object; in a pod take it from the downward API, spec.nodeName")
 	f.DurationVar(&c.interval, "interval", 10*time.Second, "time between two looks at the disks when nothing happens; each costs one lvm command")
 	f.StringVar(&c.linkDir, "link-dir", provisioner.DefaultLinkDir, "directory for the links, named by LV UUID, that PersistentVolumes point to; "+
@@ -81,7 +82,7 @@ func (c *agentCommand) Validate() error {
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
 		problems = append(problems, fmt.Errorf("--listen is %q: use HOST:PORT or :PORT", c.listen))
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, c.place.Validate())...)
 }
 
 // Run serves until the context ends.
@@ -101,10 +102,11 @@ func (c *agentCommand) Run(ctx context.Context) error {
 		Interval: c.interval,
 		Links:    provisioner.Links{Dir: c.linkDir},
 		Client:   client,
-		Runner:   lvm.Exec{},
+		Runner:   c.Runner(),
 		Metrics:  provisioner.NewMetrics(registry),
 		Clock:    clock.RealClock{},
 		Trash:    c.trash,
+		Private:  c.SelfTest().Private,
 	})
 	if err != nil {
 		return err

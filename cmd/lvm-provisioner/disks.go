@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -12,12 +14,39 @@ import (
 
 // disks is what the commands share that work on this machine's disks alone.
 type disks struct {
+	place
 	output       string
 	metadataOnly bool
 }
 
+// place is where lvm runs.
+type place struct{ lvm string }
+
+// Flags declares the flag.
+func (p *place) Flags(f *pflag.FlagSet) {
+	f.StringVar(&p.lvm, "lvm", string(lvm.InContainer), "where lvm runs: container is this program's own, which must have the host's /etc/lvm and /run/lock/lvm; "+
+		"nsenter is the machine, whose own lvm is used (in a pod: hostPID and privileged)")
+}
+
+// Validate tells what is wrong with the flag.
+func (p *place) Validate() error {
+	if !slices.Contains(lvm.Places, lvm.Place(p.lvm)) {
+		return fmt.Errorf("--lvm is %q: use container or nsenter", p.lvm)
+	}
+	return nil
+}
+
+// Runner runs the machine's commands.
+func (p *place) Runner() lvm.Exec { return lvm.Exec{Place: lvm.Place(p.lvm)} }
+
+// SelfTest is the one of this runner.
+func (p *place) SelfTest() lvm.SelfTest {
+	return lvm.SelfTest{Runner: p.Runner(), Place: lvm.Place(p.lvm)}
+}
+
 // Flags declares the flags.
 func (d *disks) Flags(f *pflag.FlagSet) {
+	d.place.Flags(f)
 	f.StringVarP(&d.output, "output", "o", "table", "table for people, json for programs (sizes in bytes)")
 	f.BoolVar(&d.metadataOnly, "metadata-only", false, "use the metadata without device-mapper; no volume is then seen as active")
 }
@@ -27,16 +56,26 @@ func (d *disks) Validate() error {
 	if d.output != "table" && d.output != "json" {
 		return fmt.Errorf("--output is %q: use table or json", d.output)
 	}
-	return nil
+	return d.place.Validate()
 }
 
 // System is the machine's lvm.
-func (d *disks) System() *lvm.System {
-	var options []lvm.Option
+func (d *disks) System(options ...lvm.Option) *lvm.System {
 	if d.metadataOnly {
 		options = append(options, lvm.MetadataOnly())
 	}
-	return lvm.New(lvm.Exec{}, options...)
+	return lvm.New(d.Runner(), options...)
+}
+
+// Writer is the machine's lvm for a command that changes volumes: it refuses
+// where the agent would.
+func (d *disks) Writer(ctx context.Context) *lvm.System {
+	return d.System(lvm.Guarded(func() error {
+		for _, f := range d.SelfTest().Private(ctx) {
+			return fmt.Errorf("nothing is written: %s %s; %s", f.Subject, f.Problem, f.Fix)
+		}
+		return nil
+	}))
 }
 
 // Print writes the JSON form where it is asked for, else what table writes.

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
-	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
@@ -23,7 +20,8 @@ func (c *doctorCommand) command() *cobra.Command {
 		Use:   "doctor",
 		Short: "Look for what makes lvm unsafe, or soon unusable, on this machine",
 		Long: `Look for what makes lvm unsafe, or soon unusable, on this machine: a lock
-directory or configuration that only this container sees, missing disks, names or
+directory, archive or configuration that only this container sees (the agent looks
+for these too, and writes nothing meanwhile), missing disks, names or
 UUIDs that are there twice, volume groups of another system ID, metadata areas and
 thin pools that fill up. It changes nothing. Ends with code 1 when it found something,
 and with 2 when it could not look.`,
@@ -39,13 +37,6 @@ and with 2 when it could not look.`,
 	return cmd
 }
 
-// finding is something to mend.
-type finding struct {
-	Subject string `json:"subject"`
-	Problem string `json:"problem"`
-	Fix     string `json:"fix"`
-}
-
 var (
 	errFindings = errors.New("doctor found something to mend")
 	errUnseen   = errors.New("doctor could not look")
@@ -53,15 +44,11 @@ var (
 
 // Run prints what it found.
 func (c *doctorCommand) Run(ctx context.Context, w io.Writer) error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return fmt.Errorf("%w: read the mounts of this process: %w", errUnseen, err)
-	}
 	report, err := c.System().Report(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnseen, err)
 	}
-	found := append(examineMounts(string(mounts)), examine(report)...)
+	found := append(c.SelfTest().Private(ctx), examine(report)...)
 	if err := c.Print(w, map[string]any{"findings": found}, func(w io.Writer) {
 		if len(found) == 0 {
 			fmt.Fprintf(w, "Nothing to mend: %d volume groups and the mounts of this process were looked at.\n", len(report.VGs))
@@ -81,41 +68,11 @@ func (c *doctorCommand) Run(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// examineMounts finds directories that lvm must share with the host and that
-// belong to this container alone. In a container the root is an overlay; outside
-// of one all directories are the host's.
-func examineMounts(mountinfo string) []finding {
-	found := []finding{}
-	inContainer := false
-	var points []string
-	for line := range strings.Lines(mountinfo) {
-		// Format: proc_pid_mountinfo(5); the fifth field is the mount point, the
-		// type follows a lone dash.
-		head, tail, _ := strings.Cut(line, " - ")
-		fields := strings.Fields(head)
-		if len(fields) < 5 {
-			continue
-		}
-		points = append(points, fields[4])
-		if fields[4] == "/" {
-			inContainer = strings.HasPrefix(tail, "overlay ")
-		}
-	}
-	for _, dir := range []string{"/run/lock/lvm", "/etc/lvm"} {
-		shared := slices.ContainsFunc(points, func(p string) bool { return p != "/" && (p == dir || strings.HasPrefix(dir, p+"/")) })
-		if inContainer && !shared {
-			found = append(found, finding{dir, "belongs to this container alone: with locks or a devices file of its own, lvm here and on the host destroy each other's work",
-				"mount the host's " + dir})
-		}
-	}
-	return found
-}
-
 // examine finds what the report tells.
-func examine(report *lvm.Report) []finding {
-	found := []finding{}
+func examine(report *lvm.Report) []lvm.Finding {
+	found := []lvm.Finding{}
 	add := func(subject, fix, format string, args ...any) {
-		found = append(found, finding{subject, fmt.Sprintf(format, args...), fix})
+		found = append(found, lvm.Finding{Subject: subject, Problem: fmt.Sprintf(format, args...), Fix: fix})
 	}
 	uuids := map[string]string{}
 	for _, vg := range report.VGs {

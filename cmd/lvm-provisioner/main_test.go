@@ -21,6 +21,8 @@ func TestBadFlags(t *testing.T) {
 		"agent --node-name=a --link-dir=x":          "--link-dir is \"x\": use an absolute path",
 		"agent --node-name=a --listen=9750":         "use HOST:PORT or :PORT",
 		"agent --node-name=a --kubeconfig=/no/such": "find the API server",
+		"agent --node-name=a --lvm=host":            "--lvm is \"host\": use container or nsenter",
+		"undelete a/b --lvm=chroot":                 "--lvm is \"chroot\": use container or nsenter",
 		"agent --colour":                            "unknown flag: --colour",
 		"agent n1":                                  "unknown command \"n1\"",
 		"inventory --output=xml":                    "--output is \"xml\": use table or json",

@@ -35,7 +35,7 @@ deadline that lvm-provisioner inventory shows, and needs no API server.`,
 
 // Run undeletes and says what came back.
 func (c *undeleteCommand) Run(ctx context.Context, which string, w io.Writer) error {
-	v, err := provisioner.Undelete(ctx, c.System(), which)
+	v, err := provisioner.Undelete(ctx, c.Writer(ctx), which)
 	if err != nil {
 		return err
 	}

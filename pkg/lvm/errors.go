@@ -20,6 +20,16 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrPartial says that physical volumes of the volume group are missing.
 	ErrPartial = errors.New("physical volumes are missing")
+	// ErrInUse says that somebody holds the device.
+	ErrInUse = errors.New("in use")
+	// ErrMetadataFull says that the metadata area takes no further change.
+	ErrMetadataFull = errors.New("no room for metadata")
+	// ErrLocked says that the lock of the volume group was not to be had.
+	ErrLocked = errors.New("locked")
+	// ErrForeign says that the volume group belongs to another machine's system ID.
+	ErrForeign = errors.New("belongs to another system ID")
+	// ErrAmbiguous says that several volume groups have the name.
+	ErrAmbiguous = errors.New("name is there more than once")
 )
 
 // Error is a command that ended by itself with a code other than 0. It unwraps
@@ -54,8 +64,7 @@ func (e *Error) Unwrap() error { return e.kind }
 
 // classify reads what lvm says. Its manual calls codes broad and texts subject
 // to change, so the code decides first, the text only refines it, and no caller
-// may take a class for the state of the disk. Codes: lvm2 tools/errors.h; texts
-// as written by 2.03.16.
+// may take a class for the state of the disk. Codes: lvm2 tools/errors.h.
 func classify(code int, stderr string) error {
 	const usage, failed = 3, 5
 	switch code {
@@ -71,17 +80,35 @@ func classify(code int, stderr string) error {
 	return nil
 }
 
+// texts are parts of messages as the source of lvm2 has them at the tags
+// v2_02_98, v2_02_187, v2_03_00, v2_03_16 and v2_03_39. What says why stands
+// before what follows from it.
 var texts = []struct {
 	part string
 	kind error
 }{
+	{"with local system ID", ErrForeign},
+	{"with unknown local system ID", ErrForeign},
+	{"Multiple VGs found with the same name", ErrAmbiguous},
+	{"Can't get lock for", ErrLocked},
+	{"locking initialisation failed", ErrLocked},
+	{"too large for circular buffer", ErrMetadataFull},
 	{"insufficient free space", ErrNoSpace},
 	{"Insufficient free space", ErrNoSpace},
-	{"Insufficient suitable allocatable extents", ErrNoSpace},
+	{"allocatable extents", ErrNoSpace}, // "Insufficient suitable contiguous allocatable extents"
+	{"is above threshold, new volumes are not allowed", ErrNoSpace},
+	{"over the autoextend threshold", ErrNoSpace},
 	{"already exists in volume group", ErrExists},
+	{"already exists in Volume group", ErrExists},
 	{"while PVs are missing", ErrPartial},
+	{"is inconsistent or has PVs missing", ErrPartial}, // it is called "not found" as well
+	{"Refusing activation of partial LV", ErrPartial},
+	{"contains a filesystem in use", ErrInUse},
+	{" in use.", ErrInUse},
 	{"Failed to find logical volume", ErrNotFound},
+	{"logical volume(s) not found", ErrNotFound},
 	{"Cannot process volume group", ErrNotFound},
+	{"\" not found", ErrNotFound}, // Volume group "…" not found
 }
 
 // oneLine keeps what lvm says about the failure and leaves out its warnings.

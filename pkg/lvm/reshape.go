@@ -12,7 +12,7 @@ func (s *System) Deactivate(ctx context.Context, vg VG, lv LV) error {
 	if s.metadataOnly {
 		return nil // it was never active
 	}
-	return s.change(ctx, "deactivate", "lvchange", "-y", "-a", "n", vg.Name+"/"+lv.Name)
+	return s.change(ctx, vg, "deactivate", "lvchange", "-y", "-a", "n", vg.Name+"/"+lv.Name)
 }
 
 // SwapTags takes tags off and puts others on in a single transaction.
@@ -25,12 +25,12 @@ func (s *System) SwapTags(ctx context.Context, vg VG, lv LV, off, on []string) e
 	for _, tag := range on {
 		args = append(args, "--addtag", tag)
 	}
-	return s.change(ctx, "swap-tag", append(args, vg.Name+"/"+lv.Name)...)
+	return s.change(ctx, vg, "swap-tag", append(args, vg.Name+"/"+lv.Name)...)
 }
 
 // Rename gives the volume another name; UUID, tags and content stay.
 func (s *System) Rename(ctx context.Context, vg VG, lv LV, name string) error {
-	return s.change(ctx, "rename", "lvrename", vg.Name, lv.Name, name)
+	return s.change(ctx, vg, "rename", "lvrename", vg.Name, lv.Name, name)
 }
 
 // Extend grows the volume to size bytes, a multiple of the extent size. lvextend
@@ -42,10 +42,10 @@ func (s *System) Extend(ctx context.Context, vg VG, lv LV, size int64) error {
 	if size <= lv.Size {
 		return nil
 	}
-	return s.change(ctx, "extend", "lvextend", "-y", "-l", strconv.FormatInt(size/vg.ExtentSize, 10), vg.Name+"/"+lv.Name)
+	return s.change(ctx, vg, "extend", "lvextend", "-y", "-l", strconv.FormatInt(size/vg.ExtentSize, 10), vg.Name+"/"+lv.Name)
 }
 
 // Remove gives the volume's space back. It fails while somebody holds the device.
 func (s *System) Remove(ctx context.Context, vg VG, lv LV) error {
-	return s.change(ctx, "remove", "lvremove", "-y", vg.Name+"/"+lv.Name)
+	return s.change(ctx, vg, "remove", "lvremove", "-y", vg.Name+"/"+lv.Name)
 }

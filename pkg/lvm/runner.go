@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,14 +33,27 @@ type Exec struct {
 	// volume group and may be halfway through device-mapper work, so it is better
 	// to wait than to kill.
 	Grace time.Duration
+	// Place is where lvm itself runs; zero means InContainer. All other programs
+	// run here: they need the devices only.
+	Place Place
 }
 
 // A fixed search path: the caller's could put something else in lvm's place.
 var searchPath = []string{"/usr/sbin", "/usr/bin", "/sbin", "/bin"}
 
+// enter runs a program among the machine's mounts (locks, archive, devices file,
+// udev), with its host name, which can be a system ID, and its semaphores, by
+// which udev says that a device is ready. nsenter replaces itself by the program:
+// what ends one ends the other.
+var enter = []string{"nsenter", "--target=1", "--mount", "--uts", "--ipc", "--"}
+
 // Run implements Runner.
 func (e Exec) Run(ctx context.Context, site, name string, args ...string) ([]byte, error) {
-	path, err := lookPath(name)
+	command := append([]string{name}, args...)
+	if name == "lvm" && e.Place == OnHost {
+		command = append(slices.Clone(enter), command...)
+	}
+	path, err := lookPath(command[0])
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", site, err)
 	}
@@ -49,7 +63,7 @@ func (e Exec) Run(ctx context.Context, site, name string, args ...string) ([]byt
 		defer cancel()
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, path, command[1:]...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// Texts of errors are compared, so the language is fixed; lvm would
 	// otherwise warn about every descriptor that a Go program has open.

@@ -75,7 +75,7 @@ func TestExecEndsTheWholeGroup(t *testing.T) {
 // lvm's helpers are told as well, and get the grace to end in good order.
 func TestExecTellsTheWholeGroup(t *testing.T) {
 	file := t.TempDir() + "/told"
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := Exec{Grace: 5 * time.Second}.Run(ctx, "test", "sh", "-c", "(trap 'touch "+file+"; exit' TERM; sleep 60 & wait) & trap '' TERM; wait")
 	if !errors.Is(err, ErrUnknown) {

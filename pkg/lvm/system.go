@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-// System is the LVM of this machine. Commands that change something run one at
-// a time; other processes are kept out by the lock directory that lvm shares
-// with them.
+// System is the LVM of this machine. Commands that change a volume group run
+// one at a time; other processes are kept out by the lock directory that lvm
+// shares with them.
 type System struct {
 	runner Runner
 	// metadataOnly leaves the kernel out of it, see MetadataOnly.
 	metadataOnly bool
-	write        sync.Mutex
+	guard        func() error
+	waiting      func(vg string) (locked func())
+	writers      sync.Map // a lock for each name of a volume group
 }
 
 // Option changes how a System uses lvm.
@@ -24,9 +26,19 @@ type Option func(*System)
 // device-mapper, where Berth can take stock but not serve.
 func MetadataOnly() Option { return func(s *System) { s.metadataOnly = true } }
 
+// Guarded asks before each change of metadata whether it may be made. Activating
+// a volume changes none: what is there is served all the same.
+func Guarded(guard func() error) Option { return func(s *System) { s.guard = guard } }
+
+// Waiting is told when a change begins to wait for its volume group, and calls
+// what it returns when its turn has come.
+func Waiting(begin func(vg string) (locked func())) Option {
+	return func(s *System) { s.waiting = begin }
+}
+
 // New returns the LVM that the runner reaches.
 func New(runner Runner, options ...Option) *System {
-	s := &System{runner: runner}
+	s := &System{runner: runner, guard: func() error { return nil }, waiting: func(string) func() { return func() {} }}
 	for _, option := range options {
 		option(s)
 	}
@@ -64,7 +76,7 @@ func (s *System) Create(ctx context.Context, vg VG, name string, size int64, lay
 	for _, tag := range tags {
 		args = append(args, "--addtag", tag)
 	}
-	return s.change(ctx, "create", append(args, vg.Name)...)
+	return s.change(ctx, vg, "create", append(args, vg.Name)...)
 }
 
 // Activate makes the volume's device appear.
@@ -72,18 +84,31 @@ func (s *System) Activate(ctx context.Context, vg VG, lv LV) error {
 	if s.metadataOnly {
 		return fmt.Errorf("activate %s: not possible without device-mapper", lv.Name)
 	}
-	return s.change(ctx, "activate", "lvchange", "-y", "-a", "y", vg.Name+"/"+lv.Name)
+	return s.alone(ctx, vg, "activate", "lvchange", "-y", "-a", "y", vg.Name+"/"+lv.Name)
 }
 
 // SwapTag takes one tag off and puts another on in a single transaction.
 // Repeating it is harmless.
 func (s *System) SwapTag(ctx context.Context, vg VG, lv LV, off, on string) error {
-	return s.change(ctx, "swap-tag", "lvchange", "--deltag", off, "--addtag", on, vg.Name+"/"+lv.Name)
+	return s.change(ctx, vg, "swap-tag", "lvchange", "--deltag", off, "--addtag", on, vg.Name+"/"+lv.Name)
 }
 
-func (s *System) change(ctx context.Context, site string, args ...string) error {
-	s.write.Lock()
-	defer s.write.Unlock()
+// change runs a command that writes to a volume group, once that is allowed.
+func (s *System) change(ctx context.Context, vg VG, site string, args ...string) error {
+	if err := s.guard(); err != nil {
+		return fmt.Errorf("%s: %w", site, err)
+	}
+	return s.alone(ctx, vg, site, args...)
+}
+
+// alone runs a command while no other one of this process works on the volume group.
+func (s *System) alone(ctx context.Context, vg VG, site string, args ...string) error {
+	lock, _ := s.writers.LoadOrStore(vg.Name, &sync.Mutex{})
+	writer := lock.(*sync.Mutex)
+	locked := s.waiting(vg.Name)
+	writer.Lock()
+	defer writer.Unlock()
+	locked()
 	_, err := s.lvm(ctx, site, args...)
 	return err
 }

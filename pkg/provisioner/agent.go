@@ -41,6 +41,10 @@ type Config struct {
 	Metrics *Metrics
 	Clock   clock.Clock
 	Trash   TrashPolicy
+	// Private looks for what lvm does not share with the machine, see
+	// lvm.SelfTest; while there is anything, the agent writes nothing. None means
+	// that nothing is looked for.
+	Private func(context.Context) []lvm.Finding
 }
 
 // view is what the agent reads of the API, from informers' caches.
@@ -80,6 +84,7 @@ type Agent struct {
 	// zeroed holds how many bytes of a volume in the trash are zeroed.
 	zeroed      map[string]int64
 	trashPolicy TrashPolicy
+	safety      *safety
 }
 
 type passResult struct{ err error }
@@ -94,10 +99,10 @@ const (
 )
 
 func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
-	run := cfg.Metrics.Metered(cfg.Runner)
+	run, safety := cfg.Metrics.Metered(cfg.Runner), newSafety(cfg.Private)
 	return &Agent{
 		view: v, node: cfg.Node, interval: cfg.Interval, links: cfg.Links, client: cfg.Client,
-		run: run, lvm: lvm.New(run), metrics: cfg.Metrics, clock: cfg.Clock, events: events,
+		run: run, lvm: lvm.New(run, lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock))), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events,
 		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
 		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(),
 	}
@@ -179,6 +184,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), s.synced...) {
 		return fmt.Errorf("read the API: %w", ctx.Err())
 	}
+	s.agent.test(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.provisioner.Run(ctx) })
 	s.agent.loop(ctx)
@@ -191,13 +197,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 var errNoPass = errors.New("no pass has ended yet")
 
-// Healthy returns what went wrong in the last pass.
+// Healthy returns what went wrong in the last pass, or why nothing may be written.
 func (s *Service) Healthy() error {
 	last := s.agent.lastPass.Load()
 	if last == nil {
 		return errNoPass
 	}
-	return last.err
+	return errors.Join(last.err, s.agent.safety.refuses())
 }
 
 // loop makes a pass at once, then at each interval and after each Wake.

@@ -22,6 +22,10 @@ import (
 // capacity is the free space of a class on this node, and at the same time the
 // marker that this node has published every volume of the volume group.
 func (a *Agent) capacity(c class, vg lvm.VG) *storagev1.CSIStorageCapacity {
+	room := c.Layout.Room(vg)
+	if a.safety.refuses() != nil {
+		room = 0 // the volumes that are there count, and no further one is made
+	}
 	sum := sha256.Sum256([]byte(a.node + "/" + c.Name))
 	return &storagev1.CSIStorageCapacity{
 		ObjectMeta: metav1.ObjectMeta{
@@ -35,7 +39,7 @@ func (a *Agent) capacity(c class, vg lvm.VG) *storagev1.CSIStorageCapacity {
 		},
 		StorageClassName: c.Name,
 		NodeTopology:     &metav1.LabelSelector{MatchLabels: map[string]string{volume.NodeLabel(vg.UUID): "true"}},
-		Capacity:         resource.NewQuantity(c.Layout.Room(vg), resource.BinarySI),
+		Capacity:         resource.NewQuantity(room, resource.BinarySI),
 	}
 }
 

@@ -45,6 +45,8 @@ type fixture struct {
 	events  *record.FakeRecorder
 	indexes []cache.Indexer // PVs, classes, nodes, capacities, claims
 	uids    int
+	// unshared is what the agent's self-test finds; nil is an agent without one.
+	unshared func(context.Context) []lvm.Finding
 }
 
 const nodeName = "n1"
@@ -70,7 +72,7 @@ func (f *fixture) start(run lvm.Runner) {
 	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities, claims}
 	f.agent = newAgent(Config{
 		Node: nodeName, Links: f.links, Client: f.client, Runner: run,
-		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(metav1.Now().Time),
+		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(metav1.Now().Time), Private: f.unshared,
 	}, view{
 		pvs:        pvs,
 		claims:     corelisters.NewPersistentVolumeClaimLister(claims),

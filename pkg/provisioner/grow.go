@@ -28,6 +28,9 @@ func (a *Agent) grow(ctx context.Context, v Volume, size int64) (Volume, error) 
 	if size <= v.LV.Size && !v.Tags.Growing {
 		return v, nil
 	}
+	if err := a.safety.refuses(); err != nil {
+		return v, err
+	}
 	if v.VG.MissingPVs > 0 {
 		return v, vgPartial(v.VG.Name, a.node, v.VG.MissingPVs)
 	}

@@ -54,6 +54,9 @@ func isOwn(v Volume, c filesystem.Content) bool {
 // finish makes a volume in state creating ready, from wherever the last attempt
 // left it. A file system is made only on a device that was read and is empty.
 func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) error {
+	if err := a.safety.refuses(); err != nil {
+		return err
+	}
 	if !v.LV.Active {
 		if err := a.lvm.Activate(ctx, v.VG, v.LV); err != nil {
 			return notAvailable(v, err)

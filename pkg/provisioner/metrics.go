@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/utils/clock"
 
 	"github.com/berth-dev/berth/pkg/lvm"
 )
@@ -18,6 +19,8 @@ type Metrics struct {
 	commands  *prometheus.CounterVec
 	adoptions *prometheus.CounterVec
 	passes    *prometheus.CounterVec
+	lockWait  *prometheus.HistogramVec
+	refused   prometheus.Gauge
 }
 
 // NewMetrics registers the agent's metrics.
@@ -44,14 +47,36 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		passes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "berth_passes_total", Help: "Passes of the agent over its node, by result (ok, error).",
 		}, []string{"result"}),
+		lockWait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "berth_lvm_lock_wait_seconds", Help: "How long a change of a volume group waited for others of this agent; what it waits for other processes is part of its command.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9), // to 65 s
+		}, []string{"vg"}),
+		refused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "berth_lvm_writes_refused", Help: "1 while lvm does not share locks, archive or devices file with the machine, so that nothing is written.",
+		}),
 	}
-	registry.MustRegister(m.volumes, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes)
+	registry.MustRegister(m.volumes, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes, m.lockWait, m.refused)
 	return m
 }
 
 func (m *Metrics) adopted(kind string) { m.adoptions.WithLabelValues(kind).Inc() }
 
 func (m *Metrics) passed(err error) { m.passes.WithLabelValues(result(err)).Inc() }
+
+func (m *Metrics) refusing(is bool) {
+	m.refused.Set(0)
+	if is {
+		m.refused.Set(1)
+	}
+}
+
+// waiting measures what lvm.Waiting tells.
+func (m *Metrics) waiting(clock clock.PassiveClock) func(vg string) func() {
+	return func(vg string) func() {
+		since := clock.Now()
+		return func() { m.lockWait.WithLabelValues(vg).Observe(clock.Since(since).Seconds()) }
+	}
+}
 
 // observe replaces the gauges by what a pass has found.
 func (m *Metrics) observe(vgs []lvm.VG, volumes []Volume) {

@@ -38,6 +38,7 @@ type served struct {
 func (a *Agent) Pass(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.test(ctx)
 	err := a.pass(ctx)
 	a.metrics.passed(err)
 	a.lastPass.Store(&passResult{err})
@@ -50,6 +51,7 @@ func (a *Agent) pass(ctx context.Context) error {
 		return err
 	}
 	defer a.notices.endPass()
+	a.sayUnsafe(f.node)
 	vgs := f.relevant()
 	a.metrics.observe(vgs, f.volumes)
 	if err := a.label(ctx, f.node, vgs); err != nil {

@@ -39,7 +39,7 @@ func stateOf(err error) controller.ProvisioningState {
 	switch {
 	case errors.Is(err, lvm.ErrUnknown):
 		return controller.ProvisioningInBackground
-	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull:
+	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared:
 		return controller.ProvisioningReschedule
 	default:
 		return controller.ProvisioningFinished
@@ -160,6 +160,9 @@ func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClai
 // create makes the claim's logical volume, in state creating. Everything that
 // can be refused is refused before.
 func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
+	if err := a.safety.refuses(); err != nil {
+		return nil, err
+	}
 	report, err := a.lvm.Report(ctx)
 	if err != nil {
 		return nil, err

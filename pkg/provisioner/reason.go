@@ -42,6 +42,7 @@ const (
 	CodeStillBound       = "PersistentVolumeStillBound"
 	CodeDeleteRefused    = "DeleteRefused"
 	CodeTrashCeiling     = "TrashCeiling"
+	CodeLVMNotShared     = "LVMNotShared"
 )
 
 func classInvalid(class string, problems []string) Reason {
@@ -151,4 +152,13 @@ func deleteRefused(pv, why string) Reason {
 func trashCeiling(v Volume, recent int) Reason {
 	return Reason{CodeTrashCeiling, fmt.Sprintf("%s is kept for now: %d volumes of its volume group were deleted within an hour; "+
 		"see that this is meant (lvm-provisioner inventory), then wait, or raise the agent's --trash-per-hour", v, recent)}
+}
+
+func lvmNotShared(node string, found []lvm.Finding) Reason {
+	var parts []string
+	for _, f := range found {
+		parts = append(parts, fmt.Sprintf("%s %s; %s", f.Subject, f.Problem, f.Fix))
+	}
+	return Reason{CodeLVMNotShared, fmt.Sprintf("nothing is written to the disks of node %s: %s (the agent looks again each interval; lvm-provisioner doctor tells the same)",
+		node, strings.Join(parts, "; "))}
 }

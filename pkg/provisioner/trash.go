@@ -55,6 +55,9 @@ func (a *Agent) ShouldDelete(_ context.Context, pv *corev1.PersistentVolume) boo
 func (a *Agent) Delete(ctx context.Context, pv *corev1.PersistentVolume) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := a.safety.refuses(); err != nil {
+		return err
+	}
 	wipe, err := a.deletable(ctx, pv)
 	if err != nil {
 		return err
@@ -191,7 +194,7 @@ const zeroStep = 1 << 30
 // retire brings a volume of the trash further: out of its claim's name, and,
 // after its deadline and once no PV stands for it, wiped and removed.
 func (a *Agent) retire(ctx context.Context, v Volume) error {
-	if v.VG.MissingPVs > 0 {
+	if v.VG.MissingPVs > 0 || a.safety.refuses() != nil {
 		return nil
 	}
 	if name := volume.TrashName(v.LV.UUID); v.LV.Name != name {

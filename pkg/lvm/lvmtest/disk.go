@@ -188,6 +188,8 @@ func (d *Disk) lvm(args []string) ([]byte, int, string) {
 	switch args[0] {
 	case "fullreport":
 		return d.report(), 0, ""
+	case "lvmconfig":
+		return []byte("locking_dir=\"/run/lock/lvm\"\narchive_dir=\"/etc/lvm/archive\"\nbackup_dir=\"/etc/lvm/backup\"\n"), 0, ""
 	case "lvcreate":
 		return d.create(args)
 	case "lvchange":

@@ -1,0 +1,82 @@
+package lvm
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// mounts is what a process sees mounted, in the order of mounting. Format:
+// proc_pid_mountinfo(5).
+type mounts []mount
+
+type mount struct {
+	parent string // ID of the mount below
+	device string // major:minor of the file system
+	root   string // what of the file system is mounted
+	point  string // where
+}
+
+func (t SelfTest) mounts(pid string) (mounts, error) {
+	raw, err := os.ReadFile(filepath.Join(t.proc(), pid, "mountinfo"))
+	if err != nil {
+		return nil, err
+	}
+	var all mounts
+	for line := range strings.Lines(string(raw)) {
+		fields := strings.Fields(line)
+		if len(fields) < 6 {
+			return nil, fmt.Errorf("mountinfo has a line %q", line)
+		}
+		all = append(all, mount{fields[1], fields[2], fields[3], fields[4]})
+	}
+	return all, nil
+}
+
+// isMachine reports that these are the mounts of the machine itself: mount 1 is
+// the kernel's first, and a copy of it in another namespace has another number.
+func (m mounts) isMachine() bool {
+	for _, e := range m {
+		if e.point == "/" && e.parent == "1" {
+			return true
+		}
+	}
+	return false
+}
+
+// holding returns the mount that a directory lies in. Of several on one point the
+// last hides the others.
+func (m mounts) holding(dir string) mount {
+	var best mount
+	for _, e := range m {
+		if len(e.point) >= len(best.point) && (e.point == "/" || e.point == dir || strings.HasPrefix(dir, e.point+"/")) {
+			best = e
+		}
+	}
+	return best
+}
+
+// source names a directory by its file system and its place in that: the same
+// answer in two namespaces is the same directory.
+func (m mounts) source(dir string) string {
+	e := m.holding(dir)
+	return e.device + " " + filepath.Join(e.root, strings.TrimPrefix(dir, e.point))
+}
+
+// looksPrivate says why a directory of a container is not the machine's, or
+// cannot be told to be, where the machine's own mounts cannot be seen; "" says
+// that it is. A directory of the machine is mounted under the name that it has there.
+func (m mounts) looksPrivate(dir string) string {
+	e := m.holding(dir)
+	switch {
+	case e.point == "/" || e.point == "":
+		return "belongs to this container alone"
+	case strings.Contains(e.root, "/volumes/kubernetes.io~"):
+		return "is a volume of this pod alone"
+	case filepath.Base(e.root) != filepath.Base(e.point):
+		return fmt.Sprintf("cannot be told to be the host's: %s of a file system is mounted on %s", e.root, e.point)
+	default:
+		return ""
+	}
+}

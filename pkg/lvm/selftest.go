@@ -1,0 +1,132 @@
+package lvm
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Place says whose mount namespace lvm runs in.
+type Place string
+
+// The places.
+const (
+	InContainer Place = "container" // this process's own
+	OnHost      Place = "nsenter"   // that of process 1, which has to be the machine's
+)
+
+// Places are all of them, the default first.
+var Places = []Place{InContainer, OnHost}
+
+// Finding is something to mend on this machine.
+type Finding struct {
+	Subject string `json:"subject"`
+	Problem string `json:"problem"`
+	Fix     string `json:"fix"`
+}
+
+// SelfTest finds out whether lvm, as it runs here, shares its locks, its archive
+// and its devices file with the machine's own lvm. With a lock directory that
+// only a container sees, two writers destroy a volume group within a few commands
+// (measured: lvm-provisioners.md, 5.4).
+type SelfTest struct {
+	Runner Runner
+	Place  Place
+	// Proc is where proc is mounted; empty means /proc.
+	Proc string
+	// SystemDir holds lvm.conf and the devices file; empty means /etc/lvm.
+	SystemDir string
+}
+
+// Private returns what is not shared with the machine, or cannot be told to be:
+// while there is anything, nothing may be written. Nothing is found on the
+// machine itself, outside of containers. It costs one lvm command.
+func (t SelfTest) Private(ctx context.Context) []Finding {
+	dirs, err := t.directories(ctx)
+	if err != nil {
+		return []Finding{{"lvm", fmt.Sprintf("cannot be asked where its locks are: %v", err), fixPlace(t.Place)}}
+	}
+	if t.Place == OnHost {
+		return t.entered()
+	}
+	own, err := t.mounts("self")
+	if err != nil {
+		return []Finding{{"mounts", fmt.Sprintf("of this process cannot be read: %v", err), "run as root, with /proc mounted"}}
+	}
+	if own.isMachine() {
+		return nil
+	}
+	// Process 1 is the machine's where the pod shares its process IDs.
+	first, err := t.mounts("1")
+	seen := err == nil && first.isMachine()
+	var found []Finding
+	for _, dir := range dirs {
+		problem := ""
+		switch {
+		case !seen:
+			problem = own.looksPrivate(dir)
+		case own.source(dir) != first.source(dir):
+			problem = "belongs to this container alone"
+		}
+		if problem != "" {
+			found = append(found, Finding{dir, problem + ": with locks or a devices file of its own, lvm here and on the host destroy each other's work",
+				"mount the host's " + dir + " there (hostPath)"})
+		}
+	}
+	return found
+}
+
+// entered tells whether process 1, whose namespaces lvm is run in, is outside of
+// this container. That lvm answered from there was seen before.
+func (t SelfTest) entered() []Finding {
+	if first, err := t.mounts("1"); err == nil && first.isMachine() {
+		return nil
+	}
+	own, err1 := os.Readlink(filepath.Join(t.proc(), "self/ns/mnt"))
+	first, err2 := os.Readlink(filepath.Join(t.proc(), "1/ns/mnt"))
+	if err1 == nil && err2 == nil && own != first {
+		return nil
+	}
+	return []Finding{{"process 1", "is not seen to be the machine's: lvm would run in this container all the same", fixPlace(OnHost)}}
+}
+
+func fixPlace(p Place) string {
+	if p == OnHost {
+		return "give the pod hostPID: true and a privileged container, and install lvm2 on the machine"
+	}
+	return "install lvm2 (2.03.12 or later) in the image, and mount /etc/lvm and /run/lock/lvm of the host"
+}
+
+func (t SelfTest) proc() string {
+	if t.Proc == "" {
+		return "/proc"
+	}
+	return t.Proc
+}
+
+// directories asks lvm where it keeps locks, and old metadata.
+func (t SelfTest) directories(ctx context.Context) ([]string, error) {
+	// A setting of its own, for without any, as where there is no lvm.conf, lvmconfig
+	// fails (2.03.16).
+	out, err := t.Runner.Run(ctx, "self-test", "lvm", "lvmconfig", "--typeconfig", "full", "--config", "log/verbose=0",
+		"global/locking_dir", "backup/archive_dir", "backup/backup_dir")
+	if err != nil {
+		return nil, err
+	}
+	system := t.SystemDir
+	if system == "" {
+		system = "/etc/lvm"
+	}
+	dirs := []string{system}
+	for _, key := range []string{"locking_dir", "archive_dir", "backup_dir"} {
+		_, tail, found := strings.Cut("\n"+string(out), "\n"+key+`="`)
+		dir, _, closed := strings.Cut(tail, `"`)
+		if !found || !closed || !filepath.IsAbs(dir) {
+			return nil, fmt.Errorf("lvmconfig does not name %s: %q", key, out)
+		}
+		dirs = append(dirs, filepath.Clean(dir))
+	}
+	return dirs, nil
+}
