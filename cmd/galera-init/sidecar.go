@@ -119,10 +119,14 @@ func (s *Sidecar) Run(ctx context.Context) error {
 		return err
 	}
 	defer server.Close()
+	_, port, err := net.SplitHostPort(s.Listen)
+	if err != nil {
+		return err
+	}
 	beside := &sidecar.Sidecar{
 		Server: server, Volume: datadir.Volume{Root: s.Volume, Data: s.DataDir}, PodUID: s.PodUID, RunDir: s.RunDir,
 		Flush:         func() error { return flushFileSystem(s.Volume) },
-		FlushInterval: s.FlushInterval, RecordInterval: s.RecordInterval, ObjectInterval: s.ObjectInterval, NonPrimaryLimit: s.NonPrimaryLimit,
+		FlushInterval: s.FlushInterval, RecordInterval: s.RecordInterval, ObjectInterval: s.ObjectInterval, NonPrimaryLimit: s.NonPrimaryLimit, Port: port,
 	}
 	if s.PodName != "" {
 		client, err := newClient(s.Kubeconfig)

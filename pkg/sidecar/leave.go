@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"net"
 	"os"
 	"time"
 
@@ -22,8 +23,8 @@ const (
 
 // leave ends a server that has been in no Primary component for the limit, by
 // this process's own clock, so that it reports with the others. One that does not
-// answer is left alone, for it may be a joiner, unless the object says that there
-// is nobody whom it could join, or it is the one that was told to shut down.
+// answer is left alone, for it may be a joiner, unless there is nobody whom it
+// could join, or it is the one that was told to shut down.
 func (s *Sidecar) leave(ctx context.Context) {
 	if s.NonPrimaryLimit == 0 {
 		return
@@ -38,7 +39,7 @@ func (s *Sidecar) leave(ctx context.Context) {
 		case <-tick.C:
 		}
 		word, _ := s.groupOf(ctx)
-		start, stranded := s.ownServer()
+		start, stranded := s.ownServer(ctx, word)
 		if step := f.look(time.Now(), s.NonPrimaryLimit, word, start, stranded); step != stay {
 			s.end(ctx, word, step)
 		}
@@ -46,8 +47,8 @@ func (s *Sidecar) leave(ctx context.Context) {
 }
 
 // ownServer is the start of this pod's server that the object knows, if any, and
-// whether that has nobody to join.
-func (s *Sidecar) ownServer() (start string, stranded bool) {
+// whether that, by the word that it says now, has nobody to join.
+func (s *Sidecar) ownServer(ctx context.Context, word string) (start string, stranded bool) {
 	c := s.state.Load()
 	if c == nil {
 		return "", false
@@ -55,7 +56,21 @@ func (s *Sidecar) ownServer() (start string, stranded bool) {
 	if r, found := c.Member(s.Ordinal); found && r.PodUID == s.PodUID {
 		start = r.Start
 	}
-	return start, rebuild.Stranded(*c, s.Ordinal, s.PodUID)
+	return start, word == starting && rebuild.Stranded(*c, s.Ordinal, s.PodUID, s.silent(ctx, *c))
+}
+
+// silent are the other members whose sidecars say that a server of theirs does
+// not answer. Where no sidecar answers, nothing is known.
+func (s *Sidecar) silent(ctx context.Context, c rebuild.Cluster) (ordinals []int) {
+	for _, r := range c.Members {
+		if r.Ordinal == s.Ordinal || r.State != rebuild.Started {
+			continue
+		}
+		if word, _ := ask(ctx, net.JoinHostPort(r.Address, s.Port)); word == starting {
+			ordinals = append(ordinals, r.Ordinal)
+		}
+	}
+	return ordinals
 }
 
 // step is what is done to a server.

@@ -1,10 +1,16 @@
 package sidecar
 
 import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-dev/berth/pkg/rebuild"
 )
 
 // TestFarewell plays looks a second apart, with a limit of two seconds.
@@ -36,6 +42,47 @@ func TestFarewell(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestTwoJoinersWithoutDonor asks the sidecar of another joiner, as the donor of
+// both has come back and waits.
+func TestTwoJoinersWithoutDonor(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		peer func(*fakeServer)
+		want bool
+	}{
+		{"it does not answer either", func(f *fakeServer) { f.err = errors.New("no socket") }, true},
+		{"it serves", func(*fakeServer) {}, false},
+		{"it is in no Primary component, and will be ended", func(f *fakeServer) { f.status.Cluster = "non-Primary" }, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			peer, server, _ := newSidecar(t)
+			test.peer(server)
+			mux := http.NewServeMux()
+			peer.Handle(mux)
+			listening := httptest.NewServer(mux)
+			defer listening.Close()
+			host, port, err := net.SplitHostPort(listening.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			me, _, _ := newSidecar(t)
+			me.Port = port
+			me.state.Store(&rebuild.Cluster{Replicas: 3, Members: []rebuild.Report{
+				{Ordinal: 0, PodUID: me.PodUID, Start: "a", State: rebuild.Started},
+				{Ordinal: 1, PodUID: "v", Start: "b", State: rebuild.Started, Address: host},
+				{Ordinal: 2, PodUID: "w", Start: "c", State: rebuild.Waiting},
+			}})
+			if start, stranded := me.ownServer(t.Context(), starting); start != "a" || stranded != test.want {
+				t.Errorf("start %q, stranded %v, expected %v", start, stranded, test.want)
+			}
+			listening.Close()
+			if _, stranded := me.ownServer(t.Context(), starting); stranded {
+				t.Error("stranded by the silence of a sidecar")
 			}
 		})
 	}

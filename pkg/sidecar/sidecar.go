@@ -53,6 +53,8 @@ type Sidecar struct {
 	// NonPrimaryLimit is how long the server may be in no Primary component before it
 	// is shut down; 0 is for ever.
 	NonPrimaryLimit time.Duration
+	// Port is the one on which all members' sidecars answer.
+	Port string
 
 	state   atomic.Pointer[rebuild.Cluster] // as the object was last seen
 	settled atomic.Bool                     // a flush has ended since the server became fit

@@ -120,6 +120,34 @@ func (a *attack) transfer(ctx context.Context) error {
 	return a.strikeAgain(ctx, members)
 }
 
+// donor gives two members empty volumes and kills the third one, which alone has
+// the data, while they are filled: two servers that join nobody live on.
+func (a *attack) donor(ctx context.Context) error {
+	members := a.shuffled()
+	donor, joiners := members[0], members[1:]
+	from := marks(a.cluster)
+	for _, m := range joiners {
+		a.did("stop %s, empty its volume", m.Name())
+		m.Terminate()
+		if err := m.Blank(); err != nil {
+			return err
+		}
+	}
+	for _, m := range joiners {
+		if err := m.NewPod(); err != nil {
+			return err
+		}
+	}
+	for _, m := range joiners {
+		if a.await(ctx, a.Limit, []*loopback.Member{m}, from, "WSREP: Running: 'wsrep_sst_") == nil {
+			return nil // the wait for Synced members says what is wrong
+		}
+		a.did("%s receives a full transfer", m.Name())
+	}
+	a.pause(ctx, 2*time.Second)
+	return a.strikeAgain(ctx, []*loopback.Member{donor})
+}
+
 // waiting kills galera-init at one of the moments that it announces.
 func (a *attack) waiting(ctx context.Context) error {
 	moments := []string{`] "Evidence"`, `] "Report"`, `] "Verdict"`, `] "No hand-over`, `] "Joining"`}

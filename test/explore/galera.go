@@ -2,6 +2,7 @@ package explore
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/berth-dev/berth/pkg/rebuild"
 )
@@ -39,18 +40,24 @@ func (s *step) view(primary uint8) {
 }
 
 // leave takes servers out of the Primary component. Those that are left stay
-// Primary when they are more than half of it, or when the others left in order.
+// Primary when they are more than half of it, or when the others left in order,
+// and one of them at least is complete.
 func (s *step) leave(gone uint8, inOrder bool) {
 	was := s.w.primary
 	if was&gone == 0 {
 		return
 	}
 	rest := was &^ gone
-	if rest == 0 || !inOrder && 2*bits.OnesCount8(rest) <= bits.OnesCount8(was) {
+	if !s.w.complete(rest) || !inOrder && 2*bits.OnesCount8(rest) <= bits.OnesCount8(was) {
 		s.w.primary = 0
 		return
 	}
 	s.view(rest)
+}
+
+// complete says whether one of these volumes is not being filled.
+func (w *world) complete(volumes uint8) bool {
+	return slices.ContainsFunc(members(volumes), func(i int) bool { return w.volumes[i].class != victim })
 }
 
 // servers emits what Galera can do next with the server of a volume.
@@ -142,7 +149,18 @@ func (x *explorer) ends(w world, i int) bool {
 	}
 	o := x.objects[w.object]
 	r := o.members[v.member]
-	return r.state == 0 || int(r.volume) != i || x.rules.Stranded(x.cluster(o), int(v.member), x.texts[r.start])
+	return r.state == 0 || int(r.volume) != i || x.rules.Stranded(x.cluster(o), int(v.member), x.texts[r.start], w.silent(i))
+}
+
+// silent are the other members whose sidecars say that a server, or what will be
+// one, does not answer: they are being filled, or have seen no component yet.
+func (w *world) silent(i int) (ordinals []int) {
+	for j, v := range w.volumes {
+		if j != i && !v.isolated && w.volumeOf(int(v.member)) == j && (v.who == consumed || v.who == entered || v.who == running && (v.class == victim || v.view == 0)) {
+			ordinals = append(ordinals, int(v.member))
+		}
+	}
+	return ordinals
 }
 
 // end ends a server outside of the Primary component.

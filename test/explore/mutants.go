@@ -202,17 +202,20 @@ func Mutants() []Mutant {
 			w.Answering, w.Outside = append(slices.Clone(w.Answering), w.Outside...), nil
 			return func(*rebuild.Cluster) {}
 		}), Scenario{Name: "the donor is killed", Members: 2, Install: true, Budget: budget{Kills: 1}}},
-		{"a stranded joiner is left alone", strandedIf(func(rebuild.Cluster, int, string) bool { return false }),
+		{"a stranded joiner is left alone", strandedIf(func(rebuild.Cluster, int, string, []int) bool { return false }),
 			Scenario{Name: "the donor is killed", Members: 2, Install: true, Budget: budget{Kills: 1}}},
-		{"who was granted the bootstrap is stranded", strandedIf(func(c rebuild.Cluster, ordinal int, podUID string) bool {
+		{"two stranded joiners wait for each other", strandedIf(func(c rebuild.Cluster, ordinal int, podUID string, _ []int) bool {
+			return rebuild.Stranded(c, ordinal, podUID, nil)
+		}), Scenario{Name: "the donor of two is killed", Members: 3, Install: true, Sidecar: true, Budget: budget{Kills: 1}}},
+		{"who was granted the bootstrap is stranded", strandedIf(func(c rebuild.Cluster, ordinal int, podUID string, silent []int) bool {
 			c.Grants = nil
-			return rebuild.Stranded(c, ordinal, podUID)
+			return rebuild.Stranded(c, ordinal, podUID, silent)
 		}), crash},
 	}
 }
 
 // strandedIf has sidecars judge otherwise who is stranded.
-func strandedIf(judge func(rebuild.Cluster, int, string) bool) Rules {
+func strandedIf(judge func(rebuild.Cluster, int, string, []int) bool) Rules {
 	mutant := Real()
 	mutant.Stranded = judge
 	return mutant

@@ -107,7 +107,7 @@ func (x *explorer) processes(w world, i int) {
 		x.consume(w, i)
 	case consumed, entered:
 		s := x.begin(w)
-		if v.who == consumed && x.rules.Stranded(x.cluster(s.o), member, x.texts[v.me.start]) {
+		if v.who == consumed && x.rules.Stranded(x.cluster(s.o), member, x.texts[v.me.start], w.silent(i)) {
 			s.fail("the server of volume %d was granted the bootstrap, and its sidecar would end it as stranded", i)
 		}
 		s.launch(i)

@@ -15,7 +15,7 @@ type Rules struct {
 	Enter   func(rebuild.Waiter, *rebuild.Cluster, time.Time) *rebuild.Reason
 	Witness func(*rebuild.Cluster, rebuild.Sighting) bool
 	// Stranded is asked by the sidecar of a server that takes no connections yet.
-	Stranded func(c rebuild.Cluster, ordinal int, podUID string) bool
+	Stranded func(c rebuild.Cluster, ordinal int, podUID string, silent []int) bool
 }
 
 // Real are those of pkg/rebuild.

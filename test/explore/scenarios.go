@@ -7,6 +7,7 @@ func Scenarios() []Scenario {
 		{Name: "first install of three", Members: 3, Install: true, Budget: budget{Writes: 1, Kills: 2}},
 		{Name: "first install, answers lost", Members: 2, Install: true, Budget: budget{Writes: 1, Kills: 2, Errors: 2}},
 		{Name: "first install, donors lost", Members: 3, Install: true, Sidecar: true, Budget: budget{Writes: 1, Kills: 2, Isolations: 1}},
+		{Name: "the donor of two is killed", Members: 3, Install: true, Sidecar: true, Budget: budget{Kills: 1}},
 		{Name: "power cuts, kills", Members: 3, Budget: budget{Writes: 2, Kills: 2, Outages: 1}},
 		{Name: "second power cut in a recovery", Members: 3, Budget: budget{Writes: 1, Kills: 1, Outages: 2}},
 		{Name: "answers of the API lost", Members: 3, Budget: budget{Writes: 1, Kills: 1, Outages: 1, Errors: 2}},
