@@ -11,17 +11,19 @@ import (
 // checkHeaders reads the first page of every tablespace, and compares the sizes
 // in it with the files'.
 func (v *verification) checkHeaders() {
+	buf := make([]byte, page.MaxSize)
 	for _, f := range v.layout.files {
 		if f.kind != kindSystem {
-			v.checkHeader(f)
+			v.checkHeader(f, buf)
 		}
 	}
-	v.checkSystem()
+	v.checkSystem(buf)
 	v.checkSpaceIDs()
 }
 
-func (v *verification) checkHeader(f *datafile) {
-	start, err := readStart(f.path)
+// checkHeader reads into a buffer of the largest page's size.
+func (v *verification) checkHeader(f *datafile, buf []byte) {
+	start, err := readStart(f.path, buf)
 	if err != nil {
 		v.find(unreadable(f.name, err))
 		return
@@ -112,14 +114,14 @@ func (v *verification) verdictOf(f *datafile) Verdict {
 }
 
 // checkSystem reads the header of the system tablespace, which only its first
-// file has, and numbers the pages of the others.
-func (v *verification) checkSystem() {
+// file has, into buf, and numbers the pages of the others.
+func (v *verification) checkSystem(buf []byte) {
 	system := v.systemFiles()
 	if len(system) == 0 {
 		return
 	}
 	first := system[0]
-	v.checkHeader(first)
+	v.checkHeader(first, buf)
 	if !first.usable {
 		return
 	}

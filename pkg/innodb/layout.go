@@ -185,14 +185,13 @@ func isUndo(base string) bool {
 	return found && err == nil && len(number) == 3
 }
 
-// readStart reads the beginning of a file, at most one largest page.
-func readStart(path string) ([]byte, error) {
+// readStart reads the beginning of a file, as much as the buffer takes.
+func readStart(path string, buf []byte) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	buf := make([]byte, page.MaxSize)
 	n, err := io.ReadFull(f, buf)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil

@@ -21,7 +21,7 @@ import (
 const (
 	// chunkSize is the least that a worker takes at once, and what a sample and a
 	// rate are counted in; a multiple of every page size.
-	chunkSize = 512 << 10
+	chunkSize = 256 << 10
 	// maxChunk is the most. Larger ones are mapped no faster.
 	maxChunk = 4 << 20
 	// extentSize is the most that a worker reads in one go; a multiple of the others.

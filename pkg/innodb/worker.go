@@ -6,35 +6,78 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // worker brings chunks of files to a checker: as the page cache has them, without
-// a copy, or read into a buffer where that does not go.
+// a copy, or read into a buffer, whichever is the faster one here. A machine of
+// its own maps pages for nothing; a virtual one whose page tables are kept by
+// software pays more for each than a copy costs.
 type worker struct {
 	checker
 	mapped bool
 	buf    []byte
+	// paces of looking at what is mapped, and of reading.
+	maps, reads pace
+}
+
+// trials is how many chunks are looked at in each way before one is chosen, small
+// ones: the best of so many is not one that was interrupted.
+const trials = 8
+
+// pace is how fast a way was at its best.
+type pace struct {
+	tried int
+	best  float64 // nanoseconds a byte
+}
+
+func (p *pace) note(begin time.Time, length int64) {
+	took := float64(time.Since(begin)) / float64(length)
+	if p.tried == 0 || took < p.best {
+		p.best = took
+	}
+	p.tried++
 }
 
 // look checks a chunk of a file, or the first part of it, and says how much that
 // was. Where the file ends early, it checks what is there.
 func (w *worker) look(r *reading, offset, length int64) (int64, error) {
-	if w.mapped && w.lookMapped(r, offset, length) {
+	if w.maps.tried < trials {
+		length = min(length, chunkSize)
+	}
+	begin := time.Now()
+	if w.mapped && w.prefersMaps() && w.lookMapped(r, offset, length) {
+		w.maps.note(begin, length)
 		return length, nil
 	}
+	length = min(length, chunkSize)
+	err := w.lookRead(r, offset, length)
+	w.reads.note(begin, length)
+	return length, err
+}
+
+// prefersMaps says which way the next chunk goes.
+func (w *worker) prefersMaps() bool {
+	if w.maps.tried < trials || w.reads.tried < trials {
+		return w.maps.tried <= w.reads.tried
+	}
+	return w.maps.best <= w.reads.best
+}
+
+// lookRead checks a chunk that it reads into the buffer.
+func (w *worker) lookRead(r *reading, offset, length int64) error {
 	if w.buf == nil {
 		w.buf = make([]byte, chunkSize)
 	}
-	length = min(length, chunkSize)
 	n, err := r.f.ReadAt(w.buf[:length], offset)
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
 	w.check(r, w.buf[:n], offset)
-	return length, err
+	return err
 }
 
 // lookMapped checks a chunk where it lies in the page cache. It answers false

@@ -201,22 +201,32 @@ func (l *Log) beyond(end LSN) (LSN, error) {
 // lies at from. Where the records that begin at a byte end is known from where
 // those behind its first record end, so that b is walked once, backwards.
 func (l *Log) firstPair(b []byte, from LSN) LSN {
-	ends := make([]int32, len(b)+1) // where the marker is; 0 is nowhere in b
-	isMtr := func(i int) bool {
-		at := int(ends[i])
+	// Where the marker is, of the positions not far ahead; 0 is nowhere near.
+	const near = 4 * beyondLength
+	var ends [near]int32
+	endOf := func(i, walked int) int {
+		if i-walked >= near || i >= len(b) {
+			return 0
+		}
+		return int(ends[i%near])
+	}
+	isMtr := func(i, walked int) bool {
+		at := endOf(i, walked)
 		return at > i && at-i <= beyondLength && at+4 < len(b) && b[at] == l.sequenceBit(from+LSN(at)) &&
 			crc32.Checksum(b[i:at], castagnoli) == binary.BigEndian.Uint32(b[at+1:])
 	}
 	var found LSN
 	for i := len(b) - 1; i >= 0; i-- {
 		if b[i] <= 1 {
-			ends[i] = int32(i)
+			ends[i%near] = int32(i)
 			continue
 		}
+		end := 0
 		if _, rest, ok := cutRecord(b[i:]); ok {
-			ends[i] = ends[len(b)-len(rest)]
+			end = endOf(len(b)-len(rest), i)
 		}
-		if isMtr(i) && isMtr(int(ends[i])+5) {
+		ends[i%near] = int32(end)
+		if isMtr(i, i) && isMtr(end+5, i) {
 			found = from + LSN(i)
 		}
 	}
