@@ -32,6 +32,7 @@ func (i *Inventory) Facts(r placement.Request) placement.Facts {
 		APIServer:   l.checks.identity,
 		Volumes:     i.volumesFor(r),
 		Promises:    i.promisesFor(r),
+		Homes:       i.homesFor(r),
 		Silent:      l.firstFew,
 		SilentCount: len(l.silent),
 		Unchecked:   l.checks.unchecked(),
@@ -141,8 +142,7 @@ func (i *Inventory) NodeNames() (names []string, silent map[string]bool) {
 // wantsBlank says that a claim has neither a volume nor one in the making.
 func wantsBlank(r placement.Request, volumes []placement.Volume) bool {
 	return slices.ContainsFunc(r.Claims, func(c placement.Claim) bool {
-		return c.VolumeName == "" && c.SelectedNode == "" &&
-			!slices.ContainsFunc(volumes, func(v placement.Volume) bool { return v.Claim == c.ClaimName })
+		return c.VolumeName == "" && c.SelectedNode == "" && !placement.HasVolume(c, volumes)
 	})
 }
 
@@ -181,6 +181,8 @@ func (i *Inventory) volumeOf(pv *corev1.PersistentVolume, r placement.Request) p
 		Class:    pv.Spec.StorageClassName,
 		Claim:    claimNameOf(ref),
 		ClaimUID: string(ref.UID),
+
+		Generation: generationOf(pv), Abandoned: volume.Abandoned(pv.Annotations),
 	}
 	v.Nodes, v.Published = i.carriers(pv)
 	v.Member = siblingOf(v.Claim, r)

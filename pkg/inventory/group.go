@@ -14,6 +14,7 @@ type group struct {
 	// What follows from these.
 	published bool // somebody publishes it
 	shown     bool // and the API server itself has shown that
+	seqno     int  // of the metadata, as the oldest of its reports has it
 	promised  int64
 	members   int
 }
@@ -55,6 +56,7 @@ func (g *group) settle(checks *checks) (shownChanged bool) {
 		g.published = true
 		g.shown = g.shown || checks.proven(c.uid)
 	}
+	g.seqno = seqno
 	members := map[placement.Member]struct{}{}
 	count := func(m placement.Member, c placement.ClaimName) {
 		if !m.Known() { // whoever it is, it is somebody

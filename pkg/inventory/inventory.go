@@ -186,6 +186,7 @@ func claimOf(pvc *corev1.PersistentVolumeClaim) placement.Claim {
 		VolumeName:   pvc.Spec.VolumeName,
 		SelectedNode: pvc.Annotations[storagevolume.AnnSelectedNode],
 		SharesWith:   pvc.Annotations[placement.ShareAnnotation],
+		Abandoned:    volume.Abandoned(pvc.Annotations),
 	}
 }
 

@@ -211,7 +211,7 @@ func TestHomeIsFoundByLabel(t *testing.T) {
 			Name: "pv-data-db-0", LV: "lv-data-db-0", VG: "g2", Class: "berth",
 			Claim:  placement.ClaimName{Namespace: "shop", Name: "data-db-0"},
 			Member: placement.Member{Namespace: "shop", StatefulSet: "db"}, Replicas: 3,
-			APIServer: "now", Nodes: []string{"n2"},
+			APIServer: "now", Nodes: []string{"n2"}, Generation: 1,
 		}},
 		Nodes:  []placement.Node{{Name: "n2", Room: placement.Room{Node: "n2", Pools: []placement.Pool{}}}},
 		Silent: []string{"n1", "n2"}, SilentCount: 2, Unchecked: true,

@@ -21,6 +21,7 @@ type ledger struct {
 	volumes    map[string]*held     // by name of the PersistentVolume
 	groups     map[string]*group    // by node label of the volume group
 	making     making
+	homes      homes
 	silent     map[string]struct{} // nodes that have not reported
 	firstFew   []string            // of silent, in order
 
@@ -38,6 +39,7 @@ func newLedger() *ledger {
 		volumes:       map[string]*held{},
 		groups:        map[string]*group{},
 		making:        newMaking(),
+		homes:         homes{},
 		silent:        map[string]struct{}{},
 		checks:        newChecks(),
 		touchedGroups: map[*group]struct{}{},
@@ -63,6 +65,7 @@ type capacity struct {
 	offered          bool // free is known
 	seqno            int
 	uid              types.UID
+	homes            []volume.Home
 }
 
 // held is a logical volume in a group.
@@ -147,6 +150,7 @@ func (i *Inventory) applyCapacity(key string, stale map[placement.ClaimName]stru
 	}
 	if old := l.capacities[key]; old != nil {
 		touch(old)
+		l.homes.count(old.homes, -1)
 		delete(old.group.capacities, old)
 		n := l.node(old.node)
 		n.capacities = slices.DeleteFunc(n.capacities, func(c *capacity) bool { return c == old })
@@ -163,6 +167,8 @@ func (i *Inventory) applyCapacity(key string, stale map[placement.ClaimName]stru
 		group: l.group(volume.NodeLabel(vg)),
 		seqno: seqnoOf(o.Annotations, 0), // unreadable is older than everything: promises stay open
 	}
+	c.homes = homesIn(o.Annotations)
+	l.homes.count(c.homes, 1)
 	if o.Capacity != nil {
 		c.free, c.offered = o.Capacity.Value(), true
 	}

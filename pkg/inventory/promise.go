@@ -106,7 +106,7 @@ func (i *Inventory) applyClaim(name placement.ClaimName) {
 func (i *Inventory) birth(name placement.ClaimName, old *birth) *birth {
 	promises := i.ledger.making.promises
 	pvc, exists := get[*corev1.PersistentVolumeClaim](i.claims, name.String())
-	made := len(byIndex[*corev1.PersistentVolume](i.volumes, indexClaim, name.String())) > 0
+	made := i.isMade(name, pvc)
 	if p := promises[name]; p != nil && (!exists || made || string(pvc.UID) != p.uid) {
 		delete(promises, name)
 	}

@@ -65,6 +65,9 @@ type LV struct {
 // IsThinPool reports that the volume is a thin pool.
 func (lv LV) IsThinPool() bool { return strings.HasPrefix(lv.Attr, "t") }
 
+// IsOpen reports that somebody has the volume's device open.
+func (lv LV) IsOpen() bool { return len(lv.Attr) > 5 && lv.Attr[5] == 'o' }
+
 // VG returns the volume groups of this name. lvm refuses to act on an
 // ambiguous name, so callers need exactly one.
 func (r *Report) VG(name string) []VG {

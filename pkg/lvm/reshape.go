@@ -28,6 +28,19 @@ func (s *System) SwapTags(ctx context.Context, vg VG, lv LV, off, on []string) e
 	return s.change(ctx, vg, "swap-tag", append(args, vg.Name+"/"+lv.Name)...)
 }
 
+// SwapGroupTags takes tags off a volume group and puts others on in a single
+// transaction. Repeating it is harmless.
+func (s *System) SwapGroupTags(ctx context.Context, vg VG, off, on []string) error {
+	args := []string{"vgchange"}
+	for _, tag := range off {
+		args = append(args, "--deltag", tag)
+	}
+	for _, tag := range on {
+		args = append(args, "--addtag", tag)
+	}
+	return s.change(ctx, vg, "group-tags", append(args, vg.Name)...)
+}
+
 // Rename gives the volume another name; UUID, tags and content stay.
 func (s *System) Rename(ctx context.Context, vg VG, lv LV, name string) error {
 	return s.change(ctx, vg, "rename", "lvrename", vg.Name, lv.Name, name)

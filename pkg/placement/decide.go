@@ -84,32 +84,49 @@ func homeOf(c Claim, f Facts) (string, *Reason) {
 	return "", nil
 }
 
-// volumeOf picks the claim's volume: the one it is bound to, else the one that
-// is reserved for it, else one that was bound to an earlier claim of its name
-// and that no agent has verified since. nil means that there is none.
+// volumeOf picks the claim's volume: the one it is bound to, else the one of the
+// highest generation that nobody has given up. nil means that there is none.
 func volumeOf(c Claim, volumes []Volume) (*Volume, *Reason) {
-	var reserved, unverified []*Volume
+	var found []*Volume
+	abandoned := abandonedBy(c, volumes)
 	for i := range volumes {
 		v := &volumes[i]
 		switch {
 		case v.Claim != c.ClaimName:
 		case v.boundTo(c):
 			return v, nil
-		case v.reserved():
-			reserved = append(reserved, v)
+		case abandoned > 0 && v.Generation <= abandoned:
+		case len(found) > 0 && v.Generation < found[0].Generation:
+		case len(found) > 0 && v.Generation == found[0].Generation:
+			found = append(found, v)
 		default:
-			unverified = append(unverified, v)
+			found = []*Volume{v}
 		}
 	}
-	switch {
-	case len(reserved) == 1:
-		return reserved[0], nil
-	case len(reserved) > 1:
-		return nil, volumeAmbiguous(c, reserved)
-	case len(unverified) > 0:
-		return unverified[0], nil
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return found[0], nil
 	}
-	return nil, nil
+	return nil, volumeAmbiguous(c, found)
+}
+
+// HasVolume says that one of the volumes is the claim's and was not given up.
+func HasVolume(c Claim, volumes []Volume) bool {
+	v, reason := volumeOf(c, volumes)
+	return v != nil || reason != nil
+}
+
+// abandonedBy is the generation up to which the claim's volumes were given up.
+func abandonedBy(c Claim, volumes []Volume) int {
+	abandoned := c.Abandoned
+	for _, v := range volumes {
+		if v.Claim == c.ClaimName {
+			abandoned = max(abandoned, v.Abandoned)
+		}
+	}
+	return abandoned
 }
 
 // nodeOf finds the machine that carries the volume's group and can run a pod.
@@ -170,10 +187,24 @@ func barrier(m Member, c Claim, f Facts) *Reason {
 	if f.APIServer == "" || f.Unchecked && f.SilentCount > 0 {
 		return reportsUnchecked(c)
 	}
+	abandoned := abandonedBy(c, f.Volumes)
+	for _, h := range f.Homes {
+		if h.Claim == c.ClaimName && !h.Reported && h.Generation > abandoned {
+			return homeAway(c, h)
+		}
+	}
+	if abandoned > 0 {
+		return nil // a person gave up what may be anywhere, by name
+	}
 	for _, v := range f.Volumes {
 		survivor := v.APIServer != f.APIServer && m.sameCluster(v.Member)
 		if survivor && m.Ordinal < v.Replicas {
 			return memberNotFound(m, c, v)
+		}
+	}
+	for _, h := range f.Homes {
+		if h.APIServer != f.APIServer && m.sameCluster(h.Member) && m.Ordinal < h.Replicas {
+			return memberElsewhere(m, c, h)
 		}
 	}
 	if f.SilentCount > 0 {

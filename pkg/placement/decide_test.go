@@ -65,6 +65,8 @@ func parseFacts(t *testing.T, input string) Facts {
 			}
 		case "volume":
 			f.Volumes = append(f.Volumes, parseVolume(l))
+		case "home":
+			f.Homes = append(f.Homes, parseHome(l))
 		case "promise":
 			f.Promises = append(f.Promises, Promise{
 				Claim:  ClaimName{"shop", l.subject},
@@ -147,10 +149,21 @@ func parseVolume(l line) Volume {
 		APIServer: l.one("api-server", "now"),
 	}
 	v.Replicas, _ = strconv.Atoi(replicas)
+	v.Generation, v.Abandoned = l.count("generation", "1"), l.count("abandoned", "0")
 	if i := slices.IndexFunc(l.args, func(a datadriven.CmdArg) bool { return a.Key == "on" }); i >= 0 {
 		v.Nodes = l.args[i].Vals
 	}
 	return v
+}
+
+func parseHome(l line) Home {
+	member, replicas, _ := strings.Cut(l.one("member", ""), "/")
+	h := Home{
+		Claim: ClaimName{"shop", l.subject}, Member: parseMember(member), Generation: l.count("generation", "1"),
+		VG: l.one("vg", ""), APIServer: l.one("api-server", "now"), Reported: l.has("reported"),
+	}
+	h.Replicas, _ = strconv.Atoi(replicas)
+	return h
 }
 
 func parseRequest(t *testing.T, d *datadriven.TestData) Request {
@@ -169,6 +182,7 @@ func parseRequest(t *testing.T, d *datadriven.TestData) Request {
 			VolumeName:   l.one("pv", ""),
 			SelectedNode: l.one("selected", ""),
 			SharesWith:   l.one("shares-with", ""),
+			Abandoned:    l.count("abandoned", "0"),
 		})
 	}
 	return r
@@ -289,6 +303,14 @@ func (l line) has(key string) bool {
 	return slices.ContainsFunc(l.args, func(a datadriven.CmdArg) bool { return a.Key == key })
 }
 
+func (l line) count(key, otherwise string) int {
+	n, err := strconv.Atoi(l.one(key, otherwise))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
 // number reads mebibytes and returns bytes.
 func (l line) number(key string) int64 {
 	n, err := strconv.ParseInt(l.one(key, "0"), 10, 64)
@@ -316,7 +338,7 @@ func TestReasonsAreTold(t *testing.T) {
 	for _, code := range []Code{
 		CodeCacheNotSynced, CodeClaimMissing, CodeClassMissing, CodeVolumeAmbiguous, CodeVolumeUnverified,
 		CodeVolumeMissing, CodeHomeUnknown, CodeHomeAmbiguous, CodeHomeOutOfService, CodeHomeNotReady, CodeHomeCordoned,
-		CodeHomeReplaced, CodeHomesDiffer, CodeHomeShared,
+		CodeHomeReplaced, CodeHomesDiffer, CodeHomeShared, CodeHomeAway,
 		CodeMemberNotFound, CodeReportsUnchecked, CodeNodeNotReported, CodeDataElsewhere, CodeMemberOnNode, CodeNoVolumeGroup, CodeNoSpace,
 	} {
 		if !told[code] {

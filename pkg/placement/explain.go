@@ -1,7 +1,5 @@
 package placement
 
-import "slices"
-
 // Explanation is a Verdict for people: what holds for the pod, and for each node.
 type Explanation struct {
 	Action Action       `json:"action"`
@@ -86,12 +84,8 @@ func claimStates(r Request, f Facts) []ClaimState {
 	states := make([]ClaimState, 0, len(r.Claims))
 	for _, c := range r.Claims {
 		s := ClaimState{Claim: c.String()}
-		k := slices.IndexFunc(f.Volumes, func(v Volume) bool { return v.Claim == c.ClaimName && (v.boundTo(c) || v.reserved()) })
-		if k < 0 {
-			k = slices.IndexFunc(f.Volumes, func(v Volume) bool { return v.Claim == c.ClaimName })
-		}
-		if k >= 0 {
-			s.Volume, s.Nodes = f.Volumes[k].Name, f.Volumes[k].Nodes
+		if v, _ := volumeOf(c, f.Volumes); v != nil {
+			s.Volume, s.Nodes = v.Name, v.Nodes
 		} else if c.SelectedNode != "" {
 			s.Nodes = []string{c.SelectedNode}
 		}

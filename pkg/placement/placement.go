@@ -73,6 +73,9 @@ type Claim struct {
 	// SharesWith is the pod of the sibling that the claim's member may live with,
 	// see ShareAnnotation.
 	SharesWith string
+	// Abandoned is the generation up to which a person has given the claim's volumes
+	// up by name, as the claim says it; volumes may say it as well.
+	Abandoned int
 }
 
 // Facts is what is known that matters to one Request. It does not grow with the
@@ -87,6 +90,9 @@ type Facts struct {
 	APIServer string
 	// Volumes are those of the request's claims and of its cluster.
 	Volumes []Volume
+	// Homes are what the disks of any node know of the request's claims and of its
+	// cluster, and the API does not show as volumes.
+	Homes []Home
 	// Promises are those to the request's claims and to its cluster.
 	Promises []Promise
 	// Nodes are those that the volumes and the claims name.
@@ -121,6 +127,24 @@ type Volume struct {
 	// Published says that some node publishes free space of the volume's group,
 	// and so has its disks.
 	Published bool
+	// Of several volumes of a claim the one with the highest Generation counts.
+	Generation int
+	// Abandoned is the generation up to which the volume says that a person has
+	// given the claim's volumes up.
+	Abandoned int
+}
+
+// Home is what a volume group's tags say of a volume in another group.
+type Home struct {
+	Claim      ClaimName
+	Member     Member
+	Replicas   int // of the StatefulSet when the volume was made
+	Generation int
+	VG         string
+	APIServer  string // for which the volume was made
+	// Reported says that a node has published the group to this API server after the
+	// volume was made, and so has shown every volume in it.
+	Reported bool
 }
 
 // boundTo says that the volume belongs to this very claim object.

@@ -25,6 +25,7 @@ const (
 	CodeHomeReplaced     Code = "HomeReplaced"
 	CodeHomesDiffer      Code = "HomesDiffer"
 	CodeHomeShared       Code = "HomeShared"
+	CodeHomeAway         Code = "HomeAway"
 	CodeMemberNotFound   Code = "MemberNotFound"
 	CodeReportsUnchecked Code = "ReportsUnchecked"
 	CodeNodeNotReported  Code = "NodeNotReported"
@@ -87,8 +88,8 @@ func volumeAmbiguous(c Claim, volumes []*Volume) *Reason {
 	}
 	return &Reason{
 		Code:    CodeVolumeAmbiguous,
-		Text:    fmt.Sprintf("claim %s has several volumes reserved for it: %s", c.ClaimName, list(names, len(names))),
-		Unblock: "all but the right one to lose their reservation (spec.claimRef)",
+		Text:    fmt.Sprintf("claim %s has several volumes of the same generation: %s", c.ClaimName, list(names, len(names))),
+		Unblock: "somebody to name the right one, on its node: lvm-provisioner adopt LV-UUID",
 		Claim:   c.ClaimName,
 	}
 }
@@ -117,7 +118,7 @@ func provisionerGone(c Claim) *Reason {
 	return &Reason{
 		Code:    CodeHomeUnknown,
 		Text:    fmt.Sprintf("the volume of claim %s is being made on node %s, which is not in this cluster", c.ClaimName, c.SelectedNode),
-		Unblock: "node " + c.SelectedNode + " to return",
+		Unblock: "an agent to take this choice back, within a minute, or node " + c.SelectedNode + " to return",
 		Claim:   c.ClaimName, Node: c.SelectedNode,
 	}
 }
@@ -221,9 +222,35 @@ func memberNotFound(m Member, c Claim, v Volume) *Reason {
 		Code: CodeMemberNotFound,
 		Text: fmt.Sprintf("%s of member %s outlived the API server that made it and says that the cluster had %d members,"+
 			" so member %s has data somewhere, and claim %s gets no blank volume", v.describe(), v.Member, v.Replicas, m, c.ClaimName),
-		Unblock: fmt.Sprintf("the node with the volume of member %s to return", m),
+		Unblock: fmt.Sprintf("the node with the volume of member %s to return%s", m, orAbandon(c)),
 		Claim:   c.ClaimName, Volume: v.Name,
 	}
+}
+
+// memberElsewhere is memberNotFound when only the tags of a volume group tell.
+func memberElsewhere(m Member, c Claim, h Home) *Reason {
+	return &Reason{
+		Code: CodeMemberNotFound,
+		Text: fmt.Sprintf("the disks that have returned know of member %s in volume group %s, made for another API server when the cluster had %d members,"+
+			" so member %s has data somewhere, and claim %s gets no blank volume", h.Member, h.VG, h.Replicas, m, c.ClaimName),
+		Unblock: fmt.Sprintf("the node with the volume of member %s to return%s", m, orAbandon(c)),
+		Claim:   c.ClaimName,
+	}
+}
+
+func homeAway(c Claim, h Home) *Reason {
+	return &Reason{
+		Code: CodeHomeAway,
+		Text: fmt.Sprintf("the disks that have returned know that claim %s has its data in volume group %s (generation %d), which no node has reported to this API server",
+			c.ClaimName, h.VG, h.Generation),
+		Unblock: "the machine with the disks of this volume group to join the cluster and run lvm-provisioner" + orAbandon(c),
+		Claim:   c.ClaimName,
+	}
+}
+
+// orAbandon is the way out for data that is lost for good.
+func orAbandon(c Claim) string {
+	return "; when it is lost for good, lvm-provisioner abandon " + c.String()
 }
 
 func reportsUnchecked(c Claim) *Reason {

@@ -77,3 +77,13 @@ func FromAnnotations(a map[string]string) (Volume, error) {
 	}
 	return v, nil
 }
+
+// Abandoned reads AnnotationAbandoned: the highest generation that was given up,
+// or 0. What cannot be read gives nothing up.
+func Abandoned(annotations map[string]string) int {
+	n, err := parseDecimal(annotations[AnnotationAbandoned])
+	if err != nil {
+		return 0
+	}
+	return n
+}

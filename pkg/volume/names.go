@@ -45,8 +45,13 @@ const (
 	// that outlived its API server's memory and that a person wants deleted all
 	// the same.
 	AnnotationConfirmDelete = "berth.dev/confirm-delete"
+	// AnnotationHomes, on a CSIStorageCapacity object, lists the homes (Home.String,
+	// separated by spaces) that the node's disks know of and the API does not show.
+	AnnotationHomes = "berth.dev/homes"
 	// AnnotationAbandoned, on a PersistentVolume or a claim, holds the highest
 	// generation (decimal) that was given up by lvm-provisioner abandon: only a
 	// higher one is the claim's.
 	AnnotationAbandoned = "berth.dev/abandoned"
+	// AnnotationAbandonedReason is why, in the words of whoever did it.
+	AnnotationAbandonedReason = "berth.dev/abandoned-reason"
 )

@@ -18,8 +18,8 @@ const (
 	Creating State = "creating"
 	// Ready means that the file system was made and seen; data may be inside.
 	Ready State = "ready"
-	// Superseded means that the claim has a volume of a higher generation. The
-	// data is kept and not served.
+	// Superseded means that the claim has a volume of a higher generation, or that
+	// a person gave this one up. The data is kept and not served.
 	Superseded State = "superseded"
 	// Trash means that the volume was deleted with proof. The data is kept until
 	// the deadline in Retirement.
@@ -116,6 +116,9 @@ var (
 // and putting another on in a single lvchange.
 func StateTag(s State) string { return TagPrefix + tagState + "=" + string(s) }
 
+// GenerationTag is the tag that says the generation g.
+func GenerationTag(g int) string { return TagPrefix + tagGeneration + "=" + strconv.Itoa(g) }
+
 // GrowingTag is on a volume from before it grows until its file system has grown.
 const GrowingTag = TagPrefix + tagGrowing + "=yes"
 
@@ -142,7 +145,7 @@ func (t Tags) Encode() []string {
 		tag(tagFSType, t.FSType),
 		tag(tagFSUUID, t.FSUUID),
 		StateTag(t.State),
-		tag(tagGeneration, strconv.Itoa(t.Generation)),
+		GenerationTag(t.Generation),
 		tag(tagAPIServer, t.APIServer),
 	)
 	if t.Growing {

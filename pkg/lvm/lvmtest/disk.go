@@ -194,6 +194,8 @@ func (d *Disk) lvm(args []string) ([]byte, int, string) {
 		return d.create(args)
 	case "lvchange":
 		return d.change(args)
+	case "vgchange":
+		return d.tagGroup(args)
 	case "lvremove", "lvrename", "lvextend":
 		return d.reshape(args)
 	}
@@ -331,7 +333,8 @@ func (d *Disk) report() []byte {
 	return out
 }
 
-// attr returns the attribute characters, of which only the kind is played.
+// attr returns the attribute characters, of which the kind is played, and whether
+// the device is open.
 func attr(v *Volume) string {
 	kind := "-"
 	switch {
@@ -341,6 +344,9 @@ func attr(v *Volume) string {
 		kind = "V"
 	case v.Layout.Type == lvm.RAID1:
 		kind = "r"
+	}
+	if v.Open {
+		return kind + "wi-ao----"
 	}
 	return kind + "wi-------"
 }

@@ -12,8 +12,30 @@ import (
 // SetPVs spreads the volume group evenly over n physical volumes.
 func (d *Disk) SetPVs(vg string, n int64) { d.group(vg).pvs = n }
 
+// SetUUID makes the volume group unlike those of other machines.
+func (d *Disk) SetUUID(vg, uuid string) { d.group(vg).uuid = uuid }
+
 // SetTags sets the tags of the volume group itself.
 func (d *Disk) SetTags(vg string, tags ...string) { d.group(vg).tags = tags }
+
+// Tags returns the tags of the volume group itself.
+func (d *Disk) Tags(vg string) []string { return slices.Clone(d.group(vg).tags) }
+
+// tagGroup plays vgchange, which is used for tags only.
+func (d *Disk) tagGroup(args []string) ([]byte, int, string) {
+	name := args[len(args)-1]
+	g := d.group(name)
+	if g.name == "" {
+		return nil, 5, fmt.Sprintf("Volume group %q not found\nCannot process volume group %s", name, name)
+	}
+	if g.missing > 0 {
+		return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", name)
+	}
+	off, on := every(args, "--deltag"), every(args, "--addtag")
+	g.tags = append(slices.DeleteFunc(g.tags, func(t string) bool { return slices.Contains(off, t) || slices.Contains(on, t) }), on...)
+	g.seqno++
+	return nil, 0, ""
+}
 
 // SetMetadataFree sets the room in the metadata area, in bytes.
 func (d *Disk) SetMetadataFree(vg string, bytes int64) { d.group(vg).mdaFree = bytes }
