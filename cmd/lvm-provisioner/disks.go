@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,10 +13,18 @@ import (
 	"github.com/berth-dev/berth/pkg/lvm"
 )
 
-// disks is what the commands share that work on this machine's disks alone.
+// output is how a command prints.
+type output struct{ format string }
+
+// Flags declares the flags.
+func (o *output) Flags(f *pflag.FlagSet) {
+	f.StringVarP(&o.format, "output", "o", "table", "table for people, json for programs (sizes in bytes)")
+}
+
+// disks is what the commands share that work on this machine's disks.
 type disks struct {
 	place
-	output       string
+	output
 	metadataOnly bool
 }
 
@@ -47,17 +56,20 @@ func (p *place) SelfTest() lvm.SelfTest {
 // Flags declares the flags.
 func (d *disks) Flags(f *pflag.FlagSet) {
 	d.place.Flags(f)
-	f.StringVarP(&d.output, "output", "o", "table", "table for people, json for programs (sizes in bytes)")
+	d.output.Flags(f)
 	f.BoolVar(&d.metadataOnly, "metadata-only", false, "use the metadata without device-mapper; no volume is then seen as active")
 }
 
-// Validate tells what is wrong with the flags.
-func (d *disks) Validate() error {
-	if d.output != "table" && d.output != "json" {
-		return fmt.Errorf("--output is %q: use table or json", d.output)
+// Validate tells what is wrong with the flag.
+func (o *output) Validate() error {
+	if o.format != "table" && o.format != "json" {
+		return fmt.Errorf("--output is %q: use table or json", o.format)
 	}
-	return d.place.Validate()
+	return nil
 }
+
+// Validate tells what is wrong with the flags.
+func (d *disks) Validate() error { return errors.Join(d.output.Validate(), d.place.Validate()) }
 
 // System is the machine's lvm.
 func (d *disks) System(options ...lvm.Option) *lvm.System {
@@ -79,8 +91,8 @@ func (d *disks) Writer(ctx context.Context) *lvm.System {
 }
 
 // Print writes the JSON form where it is asked for, else what table writes.
-func (d *disks) Print(w io.Writer, v any, table func(io.Writer)) error {
-	if d.output != "json" {
+func (o *output) Print(w io.Writer, v any, table func(io.Writer)) error {
+	if o.format != "json" {
 		table(w)
 		return nil
 	}

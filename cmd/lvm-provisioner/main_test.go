@@ -25,6 +25,11 @@ func TestBadFlags(t *testing.T) {
 		"undelete a/b --lvm=chroot":                 "--lvm is \"chroot\": use container or nsenter",
 		"agent --colour":                            "unknown flag: --colour",
 		"agent n1":                                  "unknown command \"n1\"",
+		"abandon data-galera-0":                     "is no claim: give NAMESPACE/CLAIM",
+		"abandon a/b --kubeconfig=/no/such":         "find the API server",
+		"abandon a/b --output=xml":                  "--output is \"xml\": use table or json",
+		"adopt berth/x --kubeconfig=/no/such":       "find the API server",
+		"adopt":                                     "accepts 1 arg(s)",
 		"inventory --output=xml":                    "--output is \"xml\": use table or json",
 	} {
 		cmd := command()

@@ -7,9 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/pkg/datadir"
 	"github.com/berth-dev/berth/pkg/rebuild"
@@ -197,4 +199,52 @@ func TestControlPlaneSummary(t *testing.T) {
 
 func hasFields(text string, fields ...string) bool {
 	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(strings.Fields(text), f) })
+}
+
+// TestControlPlaneQuorum shows who counts as synced by what a real API server keeps.
+func TestControlPlaneQuorum(t *testing.T) {
+	w := newWorld(t)
+	w.kubectl(t, "apply", "-f", "../../manifests/galera/statefulset.yaml")
+	client, err := kubernetes.NewForConfig(w.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := dynamic.NewForConfig(w.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	workload := NewWorkload(objects, "galera")
+	for _, ordinal := range []string{"0", "1"} {
+		pod := podOf(ordinal, "true", corev1.ConditionTrue)
+		pod.UID, pod.Spec.Containers = "", []corev1.Container{{Name: "mariadb", Image: "x"}}
+		status := pod.Status
+		if pod, err = client.CoreV1().Pods("galera").Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		pod.Status = status
+		if _, err := client.CoreV1().Pods("galera").UpdateStatus(t.Context(), pod, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		w.update(t, func(c *rebuild.Cluster) bool {
+			r := waiting(int(ordinal[0]-'0'), 10)
+			r.State, r.Joined, r.PodUID = rebuild.Started, true, string(pod.UID)
+			c.Replicas = 3
+			c.Put(r)
+			return true
+		})
+	}
+	cluster, err := w.store.Get(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if q, err := workload.Quorum(t.Context(), cluster, "galera"); err != nil || !q.Majority() || q.Replicas != 3 {
+		t.Errorf("two of three are synced: %+v, %v", q, err)
+	}
+	w.kubectl(t, "label", "pod", "-n", "galera", "galera-1", ReadyLabel+"=false", "--overwrite")
+	if q, err := workload.Quorum(t.Context(), cluster, "galera"); err != nil || q.Majority() {
+		t.Errorf("one of three is synced: %+v, %v", q, err)
+	}
+	if _, err := workload.Quorum(t.Context(), cluster, "unknown"); err == nil {
+		t.Error("no StatefulSet is no error")
+	}
 }

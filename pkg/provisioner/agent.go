@@ -49,7 +49,7 @@ type Config struct {
 
 // view is what the agent reads of the API, from informers' caches.
 type view struct {
-	pvs        cache.Indexer // with the index byLVUUID
+	pvs        cache.Indexer // with the indexes byLVUUID and byClaim
 	claims     corelisters.PersistentVolumeClaimLister
 	classes    storagelisters.StorageClassLister
 	nodes      corelisters.NodeLister // holds this node only
@@ -85,6 +85,15 @@ type Agent struct {
 	zeroed      map[string]int64
 	trashPolicy TrashPolicy
 	safety      *safety
+	// began is when the present pass did, and lonely when a volume was first found
+	// without its claim's PersistentVolume.
+	began  time.Time
+	lonely map[string]time.Time
+	// recorded is when the homes on a volume group were last written, by its UUID.
+	recorded map[string]time.Time
+	// remembered are homes in groups that are not here, by claim, as of the last report.
+	remembered map[string][]volume.Home
+	stranded   stranded
 }
 
 type passResult struct{ err error }
@@ -104,7 +113,7 @@ func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 		view: v, node: cfg.Node, interval: cfg.Interval, links: cfg.Links, client: cfg.Client,
 		run: run, lvm: lvm.New(run, lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock))), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events,
 		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
-		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(),
+		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), lonely: map[string]time.Time{}, recorded: map[string]time.Time{},
 	}
 }
 
@@ -127,7 +136,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	pvs, claims := all.Core().V1().PersistentVolumes().Informer(), all.Core().V1().PersistentVolumeClaims().Informer()
 	classes, nodes := all.Storage().V1().StorageClasses(), own.Core().V1().Nodes()
 	capacities := system.Storage().V1().CSIStorageCapacities()
-	if err := pvs.AddIndexers(cache.Indexers{byLVUUID: indexByLVUUID}); err != nil {
+	if err := pvs.AddIndexers(cache.Indexers{byLVUUID: indexByLVUUID, byClaim: indexByClaim}); err != nil {
 		return nil, fmt.Errorf("index PVs: %w", err)
 	}
 

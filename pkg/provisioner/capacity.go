@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -20,14 +21,15 @@ import (
 )
 
 // capacity is the free space of a class on this node, and at the same time the
-// marker that this node has published every volume of the volume group.
-func (a *Agent) capacity(c class, vg lvm.VG) *storagev1.CSIStorageCapacity {
+// marker that this node has published every volume of the volume group. It also
+// says which volumes elsewhere its disks know of that the API does not show.
+func (a *Agent) capacity(c class, vg lvm.VG, missing []volume.Home) *storagev1.CSIStorageCapacity {
 	room := c.Layout.Room(vg)
 	if a.safety.refuses() != nil {
 		room = 0 // the volumes that are there count, and no further one is made
 	}
 	sum := sha256.Sum256([]byte(a.node + "/" + c.Name))
-	return &storagev1.CSIStorageCapacity{
+	object := &storagev1.CSIStorageCapacity{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: volume.SystemNamespace,
 			Name:      "berth-" + hex.EncodeToString(sum[:16]),
@@ -41,6 +43,14 @@ func (a *Agent) capacity(c class, vg lvm.VG) *storagev1.CSIStorageCapacity {
 		NodeTopology:     &metav1.LabelSelector{MatchLabels: map[string]string{volume.NodeLabel(vg.UUID): "true"}},
 		Capacity:         resource.NewQuantity(room, resource.BinarySI),
 	}
+	if len(missing) > 0 {
+		texts := make([]string, len(missing))
+		for i, h := range missing {
+			texts[i] = h.String()
+		}
+		object.Annotations[volume.AnnotationHomes] = strings.Join(texts, " ")
+	}
+	return object
 }
 
 // publishCapacity makes the node's capacity objects what want says, and writes

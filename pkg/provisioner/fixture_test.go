@@ -67,7 +67,7 @@ func (f *fixture) start(run lvm.Runner) {
 	f.events = record.NewFakeRecorder(1000)
 	byName := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
 	claims := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
-	pvs := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byLVUUID: indexByLVUUID})
+	pvs := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byLVUUID: indexByLVUUID, byClaim: indexByClaim})
 	classes, nodes, capacities := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName), cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName), cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
 	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities, claims}
 	f.agent = newAgent(Config{

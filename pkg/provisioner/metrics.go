@@ -21,6 +21,9 @@ type Metrics struct {
 	passes    *prometheus.CounterVec
 	lockWait  *prometheus.HistogramVec
 	refused   prometheus.Gauge
+	// adoption is the time in which retained volumes came back to their claims.
+	adoption             prometheus.Histogram
+	orphans, orphanBytes *prometheus.GaugeVec
 }
 
 // NewMetrics registers the agent's metrics.
@@ -54,12 +57,20 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		refused: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "berth_lvm_writes_refused", Help: "1 while lvm does not share locks, archive or devices file with the machine, so that nothing is written.",
 		}),
+		adoption: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "berth_adoption_seconds", Help: "Time from the pass that first found a retained volume without its claim's PersistentVolume until it was given back, one of berth_adoptions_total.",
+			Buckets: prometheus.ExponentialBuckets(0.1, 2, 12),
+		}),
+		orphans: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_orphans", Help: "Logical volumes of Berth that no claim asks for, by why: unfinished, superseded, or retained for more than a day.",
+		}, []string{"vg", "kind"}),
+		orphanBytes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_orphan_bytes", Help: "Bytes of such volumes.",
+		}, []string{"vg", "kind"}),
 	}
-	registry.MustRegister(m.volumes, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes, m.lockWait, m.refused)
+	registry.MustRegister(m.volumes, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes, m.adoption, m.orphans, m.orphanBytes, m.lockWait, m.refused)
 	return m
 }
-
-func (m *Metrics) adopted(kind string) { m.adoptions.WithLabelValues(kind).Inc() }
 
 func (m *Metrics) passed(err error) { m.passes.WithLabelValues(result(err)).Inc() }
 

@@ -39,6 +39,7 @@ func (a *Agent) Pass(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.test(ctx)
+	a.began = a.clock.Now()
 	err := a.pass(ctx)
 	a.metrics.passed(err)
 	a.lastPass.Store(&passResult{err})
@@ -81,13 +82,23 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err := a.withdrawLinks(f.volumes); err != nil {
 		problems = append(problems, err)
 	}
+	missing, err := a.keepHomes(ctx, f.node, vgs)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	if err := a.reportOrphans(f); err != nil {
+		problems = append(problems, err)
+	}
+	if err := a.freeStranded(ctx); err != nil {
+		problems = append(problems, err)
+	}
 	if err := errors.Join(problems...); err != nil {
 		return err // what is published of the capacity stays as it is
 	}
 	var want []*storagev1.CSIStorageCapacity
 	for _, s := range f.served {
 		if !hidden.Has(s.vg.UUID) {
-			want = append(want, a.capacity(s.class, s.vg))
+			want = append(want, a.capacity(s.class, s.vg, missing))
 		}
 	}
 	return a.publishCapacity(ctx, want)
@@ -105,6 +116,9 @@ func (a *Agent) gather(ctx context.Context) (*facts, error) {
 	}
 	report, err := a.lvm.Report(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.remember(report); err != nil {
 		return nil, err
 	}
 	f := &facts{node: node, report: report, volumes: Survey(report), served: map[string]served{}}
@@ -196,17 +210,30 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
 	case volume.Ready:
 	case volume.Trash:
 		return a.retire(ctx, v)
+	case volume.Superseded:
+		return a.putAside(ctx, v, all)
 	default:
 		return nil
 	}
 	if _, err := ofClaim(all, v.Tags.Namespace, v.Tags.Claim); err != nil {
 		return err
 	}
-	if err := a.bringHome(ctx, v); err != nil {
+	s, err := a.rankOf(v, all)
+	if err != nil {
 		return err
+	}
+	if why := s.outranks(v); why != "" {
+		return a.supersede(ctx, v, why)
+	}
+	if len(s.equal) > 0 {
+		return a.dispute(ctx, v, s.equal)
 	}
 	pvs, err := a.pvsOf(v)
 	if err != nil {
+		return err
+	}
+	a.miss(v, pvs)
+	if err := a.bringHome(ctx, v); err != nil {
 		return err
 	}
 	step, err := decide(v, pvs)
@@ -222,6 +249,9 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
 	case stepReserve:
 		return a.reserve(ctx, v, pvs[0])
 	case stepGrow:
+		if err := a.showGeneration(ctx, v, pvs[0]); err != nil {
+			return err
+		}
 		return a.growForClaim(ctx, v, pvs[0])
 	default:
 		return nil

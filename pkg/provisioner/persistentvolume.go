@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -110,7 +111,7 @@ func decide(v Volume, pvs []*corev1.PersistentVolume) (step, error) {
 		return stepReserve, nil // else any claim of the class could take the data
 	case ref.Namespace != v.Tags.Namespace || ref.Name != v.Tags.Claim:
 		return stepNone, pvReservedElsewhere(v, pv.Name, ref.Namespace+"/"+ref.Name)
-	case ref.UID != "" && pv.Status.Phase == corev1.VolumeReleased:
+	case ref.UID == withheld, ref.UID != "" && pv.Status.Phase == corev1.VolumeReleased:
 		return stepReserve, nil
 	default:
 		return stepGrow, nil
@@ -135,7 +136,7 @@ func (a *Agent) publish(ctx context.Context, v Volume) error {
 	if err != nil {
 		return fmt.Errorf("create PV %s: %w", want.Name, err)
 	}
-	a.metrics.adopted("published")
+	a.adopted(v, "published")
 	klog.FromContext(ctx).Info("Published a volume found on disk", "pv", want.Name, "lv", v.String(), "claim", klog.KRef(v.Tags.Namespace, v.Tags.Claim))
 	return nil
 }
@@ -157,6 +158,7 @@ func (a *Agent) reserve(ctx context.Context, v Volume, pv *corev1.PersistentVolu
 	// With this annotation the PV controller would clear the whole reference
 	// when it lets go of a claim, and the data would be free for any claim.
 	delete(next.Annotations, annBoundByCtrl)
+	next.Annotations[volume.AnnotationGeneration] = strconv.Itoa(v.Tags.Generation)
 	_, err := a.client.CoreV1().PersistentVolumes().Update(ctx, next, metav1.UpdateOptions{})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		a.Wake() // decided on an old copy: look again
@@ -165,8 +167,22 @@ func (a *Agent) reserve(ctx context.Context, v Volume, pv *corev1.PersistentVolu
 	if err != nil {
 		return fmt.Errorf("reserve PV %s: %w", pv.Name, err)
 	}
-	a.metrics.adopted("reserved")
+	a.adopted(v, "reserved")
 	klog.FromContext(ctx).Info("Reserved a released volume for its claim again", "pv", pv.Name, "lv", v.String(), "claim", klog.KRef(v.Tags.Namespace, v.Tags.Claim))
+	return nil
+}
+
+// showGeneration tells the API of a generation that a person has raised.
+func (a *Agent) showGeneration(ctx context.Context, v Volume, pv *corev1.PersistentVolume) error {
+	want := strconv.Itoa(v.Tags.Generation)
+	if pv.Annotations[volume.AnnotationGeneration] == want || pv.Annotations[volume.AnnotationGeneration] == "" {
+		return nil
+	}
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, pv.UID, volume.AnnotationGeneration, want)
+	_, err := a.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("show the generation of PV %s: %w", pv.Name, err)
+	}
 	return nil
 }
 
@@ -194,4 +210,21 @@ func (a *Agent) pvsOf(v Volume) ([]*corev1.PersistentVolume, error) {
 		}
 	}
 	return pvs, nil
+}
+
+// miss notes when a volume was first found without its claim's PV.
+func (a *Agent) miss(v Volume, pvs []*corev1.PersistentVolume) {
+	step, err := decide(v, pvs)
+	if _, known := a.lonely[v.LV.UUID]; !known && err == nil && (step == stepPublish || step == stepReserve) {
+		a.lonely[v.LV.UUID] = a.began
+	}
+}
+
+// adopted counts a volume that was given back, and how long that took.
+func (a *Agent) adopted(v Volume, kind string) {
+	a.metrics.adoptions.WithLabelValues(kind).Inc()
+	if since, known := a.lonely[v.LV.UUID]; known {
+		a.metrics.adoption.Observe(a.clock.Since(since).Seconds())
+		delete(a.lonely, v.LV.UUID)
+	}
 }

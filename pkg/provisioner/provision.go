@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
@@ -39,7 +40,7 @@ func stateOf(err error) controller.ProvisioningState {
 	switch {
 	case errors.Is(err, lvm.ErrUnknown):
 		return controller.ProvisioningInBackground
-	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared:
+	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared, r.Code == CodeElsewhere:
 		return controller.ProvisioningReschedule
 	default:
 		return controller.ProvisioningFinished
@@ -54,7 +55,7 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	if err := checkClaim(o.PVC); err != nil {
 		return nil, err
 	}
-	v, err := a.find(ctx, o.PVC)
+	v, rank, err := a.find(ctx, o.PVC)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +63,7 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	// for in every volume group, not only in the class's.
 	found := v != nil && v.Tags.State == volume.Ready
 	if v == nil {
-		if v, err = a.create(ctx, c, o.PVC); err != nil {
+		if v, err = a.create(ctx, c, o.PVC, rank.next); err != nil {
 			return nil, err
 		}
 	}
@@ -116,7 +117,7 @@ func (a *Agent) adopt(ctx context.Context, v Volume, claim *corev1.PersistentVol
 	a.events.Eventf(claim, corev1.EventTypeNormal, "VolumeFound", "Volume %s on node %s already belongs to this claim and is used, nothing is made or formatted", v, a.node)
 	switch todo {
 	case stepPublish:
-		a.metrics.adopted("claim")
+		a.adopted(v, "claim")
 		return a.persistentVolume(v), nil
 	case stepReserve:
 		if err := a.reserve(ctx, v, pvs[0]); err != nil {
@@ -136,21 +137,50 @@ func (a *Agent) adopt(ctx context.Context, v Volume, claim *corev1.PersistentVol
 	return nil, &controller.IgnoredError{Reason: "PersistentVolume " + pvs[0].Name + " is reserved for the claim and the PV controller binds it"}
 }
 
-// find returns the claim's volume on this machine, or nil.
-func (a *Agent) find(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
+// find returns the claim's volume on this machine, or nil, and how it compares
+// with those elsewhere: while one of them may hold the claim's data, none is made.
+func (a *Agent) find(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, standing, error) {
 	report, err := a.lvm.Report(ctx)
 	if err != nil {
-		return nil, err
+		return nil, standing{}, err
 	}
-	found, err := ofClaim(Survey(report), claim.Namespace, claim.Name)
-	if err != nil || len(found) == 0 {
-		return nil, err
+	if err := a.remember(report); err != nil {
+		return nil, standing{}, err
 	}
-	return &found[0], nil
+	all := Survey(report)
+	found, err := ofClaim(all, claim.Namespace, claim.Name)
+	if err != nil {
+		return nil, standing{}, err
+	}
+	if len(found) == 0 {
+		s, err := a.rank(all, claim.Namespace, claim.Name, "", 0)
+		if err == nil && s.above != nil {
+			err = elsewhere(claim.Namespace, claim.Name, *s.above)
+		}
+		if err == nil && len(s.equal) > 0 {
+			err = elsewhere(claim.Namespace, claim.Name, s.equal[0])
+		}
+		return nil, s, err
+	}
+	v := found[0]
+	s, err := a.rankOf(v, all)
+	if err != nil || v.Tags.State != volume.Ready {
+		return &v, s, err
+	}
+	switch why := s.outranks(v); {
+	case why != "":
+		if err := a.supersede(ctx, v, why); err != nil {
+			return nil, s, err
+		}
+		return a.find(ctx, claim)
+	case len(s.equal) > 0:
+		return nil, s, a.dispute(ctx, v, s.equal)
+	}
+	return &v, s, nil
 }
 
 func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
-	v, err := a.find(ctx, claim)
+	v, _, err := a.find(ctx, claim)
 	if err == nil && v == nil {
 		return nil, fmt.Errorf("volume of claim %s/%s: %w just after it was written", claim.Namespace, claim.Name, lvm.ErrNotFound)
 	}
@@ -159,7 +189,7 @@ func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClai
 
 // create makes the claim's logical volume, in state creating. Everything that
 // can be refused is refused before.
-func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
+func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVolumeClaim, generation int) (*Volume, error) {
 	if err := a.safety.refuses(); err != nil {
 		return nil, err
 	}
@@ -184,9 +214,9 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	}
 	tags := volume.Tags{
 		Namespace: claim.Namespace, Claim: claim.Name, Class: c.Name, FSType: fsType,
-		FSUUID: string(uuid.NewUUID()), State: volume.Creating, Generation: 1,
+		FSUUID: string(uuid.NewUUID()), State: volume.Creating, Generation: generation,
 	}
-	if tags.Member, err = a.member(ctx, claim); err != nil {
+	if tags.Member, err = memberOf(ctx, a.client, claim.Namespace, claim.Name); err != nil {
 		return nil, err
 	}
 	if tags.APIServer, err = a.apiServer(ctx); err != nil {
@@ -204,21 +234,21 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	return a.mustFind(ctx, claim)
 }
 
-// member finds the StatefulSet whose controller names a claim like this.
-func (a *Agent) member(ctx context.Context, claim *corev1.PersistentVolumeClaim) (volume.Member, error) {
-	list, err := a.client.AppsV1().StatefulSets(claim.Namespace).List(ctx, metav1.ListOptions{})
+// memberOf finds the StatefulSet whose controller names a claim like this.
+func memberOf(ctx context.Context, client kubernetes.Interface, namespace, claim string) (volume.Member, error) {
+	list, err := client.AppsV1().StatefulSets(namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return volume.Member{}, fmt.Errorf("list StatefulSets: %w", err)
 	}
 	var found volume.Member
 	for _, set := range list.Items {
 		for _, template := range set.Spec.VolumeClaimTemplates {
-			ordinal, ok := volume.Ordinal(claim.Name, template.Name, set.Name)
+			ordinal, ok := volume.Ordinal(claim, template.Name, set.Name)
 			if !ok {
 				continue
 			}
 			if !found.IsZero() {
-				return volume.Member{}, memberAmbiguous(claim.Name, found.StatefulSet, set.Name)
+				return volume.Member{}, memberAmbiguous(claim, found.StatefulSet, set.Name)
 			}
 			replicas := 1
 			if set.Spec.Replicas != nil {

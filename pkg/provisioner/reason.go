@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/filesystem"
 	"github.com/berth-dev/berth/pkg/volume"
@@ -43,6 +45,12 @@ const (
 	CodeDeleteRefused    = "DeleteRefused"
 	CodeTrashCeiling     = "TrashCeiling"
 	CodeLVMNotShared     = "LVMNotShared"
+	CodeSuperseded       = "VolumeSuperseded"
+	CodeSupersededInUse  = "SupersededVolumeInUse"
+	CodeElsewhere        = "VolumeElsewhere"
+	CodeHomesIncomplete  = "HomesIncomplete"
+	CodeNodeGone         = "SelectedNodeGone"
+	CodeOrphan           = "VolumeWithoutClaim"
 )
 
 func classInvalid(class string, problems []string) Reason {
@@ -94,10 +102,36 @@ func tagsUnreadable(v Volume) Reason {
 func volumeAmbiguous(namespace, claim string, found []Volume) Reason {
 	var names []string
 	for _, v := range found {
-		names = append(names, v.String())
+		names = append(names, fmt.Sprintf("%s (LV UUID %s, %s, generation %d)", v, v.LV.UUID, v.Tags.State, v.Tags.Generation))
 	}
-	return Reason{CodeVolumeAmbiguous, fmt.Sprintf("%d logical volumes say that they are %s/%s: %s; take all tags that begin with %s off those that are not (lvchange --deltag)",
-		len(found), namespace, claim, strings.Join(names, ", "), volume.TagPrefix)}
+	return Reason{CodeVolumeAmbiguous, fmt.Sprintf("%d logical volumes say that they are %s/%s, none is served: %s; "+
+		"find out which one holds the data and name it: lvm-provisioner adopt LV-UUID", len(found), namespace, claim, strings.Join(names, ", "))}
+}
+
+func volumeDisputed(v Volume, equal []rival) Reason {
+	var names []string
+	for _, r := range equal {
+		names = append(names, r.name)
+	}
+	return Reason{CodeVolumeAmbiguous, fmt.Sprintf("%s (LV UUID %s) and %s all say that they are %s/%s in generation %d: neither is given to the claim; "+
+		"find out which one holds the data and name it, on its node: lvm-provisioner adopt LV-UUID",
+		v, v.LV.UUID, strings.Join(names, ", "), v.Tags.Namespace, v.Tags.Claim, v.Tags.Generation)}
+}
+
+func superseded(v Volume, why string) Reason {
+	return Reason{CodeSuperseded, fmt.Sprintf("%s (LV UUID %s) is not served to %s/%s any more and is kept: %s; to have it back: lvm-provisioner adopt %s",
+		v, v.LV.UUID, v.Tags.Namespace, v.Tags.Claim, why, v.LV.UUID)}
+}
+
+func inUse(v Volume, why, user string) Reason {
+	return Reason{CodeSupersededInUse, fmt.Sprintf("%s (LV UUID %s) should not be served to %s/%s any more (%s) and is still in use (%s): "+
+		"end what uses it: delete the claim and the pod, or keep it and give the other one up (lvm-provisioner adopt %s)",
+		v, v.LV.UUID, v.Tags.Namespace, v.Tags.Claim, why, user, v.LV.UUID)}
+}
+
+func elsewhere(namespace, claim string, r rival) Reason {
+	return Reason{CodeElsewhere, fmt.Sprintf("claim %s/%s has its data in %s, so no volume is made for it here: the pod has to go there, or somebody gives that volume up (lvm-provisioner abandon)",
+		namespace, claim, r.name)}
 }
 
 func volumeTooSmall(v Volume, request, room int64) Reason {
@@ -161,4 +195,25 @@ func lvmNotShared(node string, found []lvm.Finding) Reason {
 	}
 	return Reason{CodeLVMNotShared, fmt.Sprintf("nothing is written to the disks of node %s: %s (the agent looks again each interval; lvm-provisioner doctor tells the same)",
 		node, strings.Join(parts, "; "))}
+}
+
+func nodeGone(claim *corev1.PersistentVolumeClaim, node string) Reason {
+	return Reason{CodeNodeGone, fmt.Sprintf("node %s, which was to make the volume of claim %s/%s, is not in this cluster: the choice is taken back, and the scheduler looks again; "+
+		"no pod has ever had a volume that was made there", node, claim.Namespace, claim.Name)}
+}
+
+func orphaned(v Volume, kind orphanKind) Reason {
+	fix := "make the claim again to use the data, or to delete it as docs/runbook.md says (4)"
+	switch kind {
+	case orphanUnmade:
+		fix = fmt.Sprintf("it was never published, so no data of a claim is in it: look at it, then lvremove %s, or make the claim again", v)
+	case orphanOld:
+		fix = fmt.Sprintf("the claim has another volume: when nobody needs this one, lvremove %s", v)
+	}
+	return Reason{CodeOrphan, fmt.Sprintf("%s (%s/%s, %s, %d bytes) has no claim and is kept: %s", v, v.Tags.Namespace, v.Tags.Claim, kind, v.LV.Size, fix)}
+}
+
+func homesIncomplete(vg, node, why string) Reason {
+	return Reason{CodeHomesIncomplete, fmt.Sprintf("the tags of volume group %q on node %s do not hold the homes of all volumes of this cluster: %s; "+
+		"when the API server loses its memory and this node returns first, blank volumes for those are not held back", vg, node, why)}
 }

@@ -2,6 +2,7 @@ package provisioner
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/volume"
@@ -33,8 +34,9 @@ func Survey(report *lvm.Report) []Volume {
 	return found
 }
 
-// ofClaim returns the readable volumes of a claim. A volume that has the
-// claim's name and cannot be read may be the claim's data: that is an error.
+// ofClaim returns the readable volume of a claim: of several that are ready the
+// one of the highest generation. A volume that has the claim's name and cannot be
+// read may be the claim's data: that is an error, and so is a tie.
 func ofClaim(all []Volume, namespace, claim string) ([]Volume, error) {
 	var found []Volume
 	for _, v := range all {
@@ -47,10 +49,14 @@ func ofClaim(all []Volume, namespace, claim string) ([]Volume, error) {
 			found = append(found, v)
 		}
 	}
-	if len(found) > 1 {
-		return nil, volumeAmbiguous(namespace, claim, found)
+	slices.SortFunc(found, func(x, y Volume) int { return y.Tags.Generation - x.Tags.Generation })
+	switch {
+	case len(found) < 2:
+		return found, nil
+	case found[0].Tags.Generation > found[1].Tags.Generation && !slices.ContainsFunc(found, func(v Volume) bool { return v.Tags.State != volume.Ready }):
+		return found[:1], nil
 	}
-	return found, nil
+	return nil, volumeAmbiguous(namespace, claim, found)
 }
 
 // view is the volume as the API shows it.
