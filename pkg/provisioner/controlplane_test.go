@@ -48,7 +48,7 @@ func startControlPlane(t *testing.T) *controlPlane {
 	if cp.client, err = kubernetes.NewForConfig(cp.Config()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"namespace.yaml", "storageclass.yaml", "provisioner.yaml"} {
+	for _, name := range []string{"namespace.yaml", "storageclass.yaml", "provisioner.yaml", "admission.yaml"} {
 		cp.kubectl("", "apply", "-f", "../../manifests/base/"+name)
 	}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: nodeName}}
@@ -58,19 +58,19 @@ func startControlPlane(t *testing.T) *controlPlane {
 	return cp
 }
 
-// agent runs an agent as the service account of the manifests.
+// agent runs an agent with the token that its pod would have.
 func (cp *controlPlane) agent(disk *lvmtest.Disk, links Links) (stop func()) {
 	cp.t.Helper()
-	config := cp.Config()
-	config.Impersonate.UserName = "system:serviceaccount:" + volume.SystemNamespace + ":lvm-provisioner"
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		cp.t.Fatal(err)
-	}
+	return cp.agentOn(nodeName, disk, links)
+}
+
+func (cp *controlPlane) agentOn(node string, disk *lvmtest.Disk, links Links) (stop func()) {
+	cp.t.Helper()
+	client := cp.agentOf(node)
 	_, ctx := ktesting.NewTestContext(cp.t)
 	ctx, cancel := context.WithCancel(ctx)
 	service, err := New(ctx, Config{
-		Node: nodeName, Interval: time.Second, Links: links, Client: client, Runner: disk,
+		Node: node, Interval: time.Second, Links: links, Client: client, Runner: disk,
 		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clock.RealClock{},
 	})
 	if err != nil {
@@ -136,6 +136,15 @@ func TestControlPlane(t *testing.T) {
 	cp.event(nodeName, `has no volume group "nvme"`)
 	cp.until("node unselected", func(ctx context.Context) bool {
 		claim, err := cp.client.CoreV1().PersistentVolumeClaims("default").Get(ctx, "elsewhere", metav1.GetOptions{})
+		return err == nil && claim.Annotations[annSelectedNode] == ""
+	})
+
+	// The node that was to make a volume has left: the choice is taken back.
+	cp.claim("stranded", "berth", false)
+	cp.kubectl("", "annotate", "pvc", "stranded", annSelectedNode+"=gone")
+	cp.event("stranded", "node gone, which was to make the volume")
+	cp.until("node unselected", func(ctx context.Context) bool {
+		claim, err := cp.client.CoreV1().PersistentVolumeClaims("default").Get(ctx, "stranded", metav1.GetOptions{})
 		return err == nil && claim.Annotations[annSelectedNode] == ""
 	})
 
