@@ -24,7 +24,7 @@ import (
 
 const (
 	bareNode  = "node4" // has disks and no volume group
-	upLimit   = 10 * time.Minute
+	upLimit   = 20 * time.Minute
 	downLimit = time.Minute
 	actLimit  = 15 * time.Minute
 	waitLimit = 3 * time.Minute
