@@ -59,6 +59,15 @@ type groupLine struct {
 	Size       int64  `json:"size"`
 	Free       int64  `json:"free"`
 	MissingPVs int    `json:"missingPVs"`
+	// Homes are the volumes in other groups that the tags of this one remember.
+	Homes []homeLine `json:"homes,omitempty"`
+}
+
+type homeLine struct {
+	Namespace   string `json:"namespace"`
+	Claim       string `json:"claim"`
+	Generation  int    `json:"generation"`
+	VolumeGroup string `json:"volumeGroupUUID"`
 }
 
 type volumeLine struct {
@@ -89,7 +98,11 @@ type memberLine struct {
 func newInventory(report *lvm.Report) inventory {
 	inv := inventory{VolumeGroups: []groupLine{}, Volumes: []volumeLine{}}
 	for _, vg := range report.VGs {
-		inv.VolumeGroups = append(inv.VolumeGroups, groupLine{vg.Name, vg.UUID, vg.Size, vg.Free, vg.MissingPVs})
+		group := groupLine{Name: vg.Name, UUID: vg.UUID, Size: vg.Size, Free: vg.Free, MissingPVs: vg.MissingPVs}
+		for _, h := range provisioner.Homes(vg) {
+			group.Homes = append(group.Homes, homeLine{h.Namespace, h.Claim, h.Generation, h.VGUUID})
+		}
+		inv.VolumeGroups = append(inv.VolumeGroups, group)
 	}
 	for _, v := range provisioner.Survey(report) {
 		t := v.Tags
@@ -117,9 +130,9 @@ func (inv inventory) table(w io.Writer) {
 		fmt.Fprintln(w, "No volume groups. Make one with: vgcreate NAME DEVICE…")
 		return
 	}
-	groups := newTable(w, "VOLUME GROUP", "UUID", "SIZE", "FREE", "MISSING PVS")
+	groups := newTable(w, "VOLUME GROUP", "UUID", "SIZE", "FREE", "MISSING PVS", "REMEMBERS")
 	for _, g := range inv.VolumeGroups {
-		groups.AppendRow(table.Row{g.Name, g.UUID, size(g.Size), size(g.Free), g.MissingPVs})
+		groups.AppendRow(table.Row{g.Name, g.UUID, size(g.Size), size(g.Free), g.MissingPVs, fmt.Sprintf("%d volumes elsewhere", len(g.Homes))})
 	}
 	groups.Render()
 	fmt.Fprintln(w)

@@ -51,6 +51,7 @@ func testInventory(t *testing.T) inventory {
 	disk.Add("berth", lvmtest.Volume{Name: "good", Extents: 3, Tags: tags.Encode()})
 	disk.Add("berth", lvmtest.Volume{Name: "bad", Extents: 1, Tags: []string{"berth.dev/schema=9"}})
 	disk.Add("other", lvmtest.Volume{Name: "foreign", Extents: 1})
+	disk.SetTags("other", volume.HomeTag+"db/data-galera-1:galera:1:3:2:9:VG-far:api")
 	report, err := lvm.New(disk).Report(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -83,10 +84,18 @@ func TestInventoryJSON(t *testing.T) {
 	}
 }
 
+func TestInventoryShowsHomes(t *testing.T) {
+	groups := testInventory(t).VolumeGroups
+	want := []homeLine{{"db", "data-galera-1", 2, "VG-far"}}
+	if diff := cmp.Diff(want, groups[1].Homes); diff != "" || len(groups[0].Homes) != 0 {
+		t.Errorf("homes (-want +got)\n%s", diff)
+	}
+}
+
 func TestInventoryTable(t *testing.T) {
 	var out bytes.Buffer
 	testInventory(t).table(&out)
-	for _, part := range []string{"berth", "240Mi", "other", "252Mi", "db/data-galera-0", "galera 0 of 3", "ready", "12Mi", "berth/good", "unreadable", `schema "9"`} {
+	for _, part := range []string{"berth", "240Mi", "other", "252Mi", "db/data-galera-0", "galera 0 of 3", "ready", "1 volumes elsewhere", "12Mi", "berth/good", "unreadable", `schema "9"`} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is not in\n%s", part, &out)
 		}

@@ -63,6 +63,12 @@ func homeOf(c Claim, f Facts) (string, *Reason) {
 	case reason != nil:
 		return "", reason
 	case v != nil:
+		// One that was given up may be the first to return.
+		for _, h := range f.Homes {
+			if h.Claim == c.ClaimName && !h.Reported && h.Generation > v.Generation && !v.boundTo(c) {
+				return "", homeAway(c, h)
+			}
+		}
 		home, reason := nodeOf(*v, f)
 		if reason == nil && !v.boundTo(c) && !v.reserved() {
 			return "", volumeUnverified(c, *v, home)

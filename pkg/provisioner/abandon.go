@@ -73,6 +73,9 @@ func (p *Abandonment) gather(ctx context.Context, client kubernetes.Interface) e
 	if p.claim == nil && len(p.Volumes) == 0 {
 		return errors.New("there is neither the claim nor a PersistentVolume of it to write this down on: make the claim first")
 	}
+	if p.claim != nil && p.claim.Spec.VolumeName != "" && len(p.Volumes) == 0 {
+		return fmt.Errorf("the claim is bound to PersistentVolume %s, which is gone, so there is nothing to write this down on: delete claim and pod, and abandon the claim that is made anew", p.claim.Spec.VolumeName)
+	}
 	if p.Member.IsZero() {
 		if p.Member, err = memberOf(ctx, client, p.Namespace, p.Claim); err != nil {
 			return err

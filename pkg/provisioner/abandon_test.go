@@ -166,7 +166,14 @@ func TestAbandonRefuses(t *testing.T) {
 	}{
 		"no majority":   {func(f *fixture) { f.elsewhere("far", 1, "") }, "data-galera-0", errors.New("no majority"), "no majority"},
 		"nothing known": {func(*fixture) {}, "data-galera-0", nil, "make the claim first"},
-		"no member":     {func(f *fixture) { f.claim("scratch", "10Mi") }, "scratch", nil, "no claim of a StatefulSet's member"},
+		"its volume is no object": {func(f *fixture) {
+			claim := f.claim("data-galera-0", "10Mi")
+			claim.Spec.VolumeName = "gone"
+			if _, err := f.client.CoreV1().PersistentVolumeClaims("db").Update(f.t.Context(), claim, metav1.UpdateOptions{}); err != nil {
+				f.t.Fatal(err)
+			}
+		}, "data-galera-0", nil, "bound to PersistentVolume gone"},
+		"no member": {func(f *fixture) { f.claim("scratch", "10Mi") }, "scratch", nil, "no claim of a StatefulSet's member"},
 		"generation damaged": {func(f *fixture) {
 			pv := f.elsewhere("far", 1, "")
 			pv.Annotations[volume.AnnotationGeneration] = "x"

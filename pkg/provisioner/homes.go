@@ -42,6 +42,11 @@ func tagsOfHomes(vg lvm.VG) map[string]volume.Home {
 	return found
 }
 
+// Homes are what a volume group's tags hold of volumes elsewhere, in order.
+func Homes(vg lvm.VG) []volume.Home {
+	return slices.SortedFunc(maps.Values(tagsOfHomes(vg)), func(x, y volume.Home) int { return strings.Compare(x.String(), y.String()) })
+}
+
 // keepHomes brings the homes on the tags of the volume groups in line with the
 // volumes that the API shows, and returns those that only the tags know of. A
 // home is forgotten when its own group has reported without it, never because the
