@@ -36,11 +36,13 @@ type served struct {
 // everything before it has been published. A pass that finds nothing to do is
 // one lvm command and no API write.
 func (a *Agent) Pass(ctx context.Context) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.test(ctx)
-	a.began = a.clock.Now()
-	err := a.pass(ctx)
+	end, err := a.begin()
+	if err == nil {
+		a.test(ctx)
+		a.began = a.clock.Now()
+		err = a.pass(ctx)
+		end()
+	}
 	a.metrics.passed(err)
 	a.lastPass.Store(&passResult{err})
 	return err

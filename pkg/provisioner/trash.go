@@ -53,8 +53,11 @@ func (a *Agent) ShouldDelete(_ context.Context, pv *corev1.PersistentVolume) boo
 // that the volume is not wanted any more it puts it into the trash, where it can
 // be had back until its deadline. It may be repeated from any point.
 func (a *Agent) Delete(ctx context.Context, pv *corev1.PersistentVolume) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	end, err := a.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
 	if err := a.safety.refuses(); err != nil {
 		return err
 	}

@@ -1,0 +1,49 @@
+package provisioner
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// errAnotherAgent says that another process works on this machine's disks.
+var errAnotherAgent = errors.New("another agent of this machine is at work, which ends by itself")
+
+// begin keeps every other agent of this machine out for the length of an act, in
+// this process and in others: what is decided from a report must still be true
+// when it is done. Without it two agents, as in a rolling update, may both find a
+// new volume empty, and the slower one makes its file system over the other's.
+func (a *Agent) begin() (end func(), err error) {
+	a.mu.Lock()
+	unlock, err := a.links.lock()
+	if err != nil {
+		a.mu.Unlock()
+		return nil, err
+	}
+	return func() {
+		unlock()
+		a.mu.Unlock()
+	}, nil
+}
+
+// lock takes the lock of the link directory, which all agents of the machine
+// share. The kernel gives it back when its holder ends, however that is. It does
+// not wait: who finds it taken comes again.
+func (l Links) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make link directory: %w", err)
+	}
+	f, err := os.OpenFile(l.Path(".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of the link directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), errAnotherAgent)
+		}
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
+}
