@@ -19,8 +19,8 @@ DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gc
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
-SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/scheduling/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/wreck/... ./test/e2e/... ./test/explore/...
-FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/scheduling|test/chaos|test/corpus|test/e2e|test/explore|test/loopback|test/testbed|test/wreck)(/|$$)')
+SLOW := ./cmd/scheduler-plugin/... ./pkg/plugin/... ./test/bench/homecoming/... ./test/bench/scheduler/... ./test/scheduling/... ./test/testbed/... ./test/corpus/... ./test/loopback/... ./test/chaos/... ./test/wreck/... ./test/e2e/... ./test/explore/... ./test/provisioning/...
+FAST = $(shell go list ./... | grep -vE '/(cmd/scheduler-plugin|pkg/plugin|test/bench/homecoming|test/bench/scheduler|test/scheduling|test/chaos|test/corpus|test/e2e|test/explore|test/loopback|test/provisioning|test/testbed|test/wreck)(/|$$)')
 
 .PHONY: help
 help: ## list the targets
@@ -133,6 +133,10 @@ check: ## the fast part of the tests: lint, unit, race
 .PHONY: explore
 explore: ## the decision and the grants in every order of faults (EXPLORE=150 seconds, MORE=0: how often more each fault)
 	go run ./test/explore/cmd/explore --seconds $(or $(EXPLORE),150) --more $(or $(MORE),0)
+
+.PHONY: volumes-kill
+volumes-kill: deps control-plane ## kill the real agent, or its lvm, N times (N=200) from seed SEED (1), on real lvm and a real API server
+	KILLS=$(or $(N),200) SEED=$(or $(SEED),1) go test -count 1 -v -timeout 60m -run TestKilled ./test/provisioning
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser for a moment each (FUZZTIME=2s; a count as 1000x has no deadline to miss)

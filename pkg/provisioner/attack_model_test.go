@@ -1,0 +1,433 @@
+package provisioner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
+	"github.com/berth-dev/berth/pkg/placement"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// model is what must be true whatever the product thinks: who owns which volume,
+// what users asked for, and where data was written.
+type model struct {
+	volumes map[string]*logical // by LV UUID, of all that ever were
+	asked   map[string]bool     // LV UUIDs that a user wants deleted
+	open    map[string]bool     // claims whose PV was lost and not published again
+	names   int
+	problem string
+	at      int               // the call that goes wrong in a path, see disturbed; 0 is none, -1 is past
+	wrong   fault             // and how
+	refused map[string]string // what the scheduler said last of a claim
+	reached map[string]int    // what the sequences came to, so that one can see that they do
+}
+
+// logical is what the model knows of a logical volume.
+type logical struct {
+	claim    string
+	state    volume.State
+	deadline int64
+	data     bool
+	used     bool // bound to its claim once: before that no data can be in it
+	fsUUID   string
+}
+
+// lone is the one ready volume of a claim.
+type lone struct {
+	volume  Volume
+	machine *machine
+	used    bool
+}
+
+func newModel() model {
+	return model{volumes: map[string]*logical{}, asked: map[string]bool{}, open: map[string]bool{}, refused: map[string]string{}, reached: map[string]int{}}
+}
+
+func (w *world) fail(format string, args ...any) {
+	if w.problem == "" {
+		w.problem = fmt.Sprintf(format, args...)
+	}
+}
+
+func (w *world) written(claim string, v *lvmtest.Volume) {
+	known := w.volumes[v.UUID]
+	switch {
+	case known == nil || known.claim != claim:
+		w.fail("I1: claim %s is bound to volume %s, which is not its own", claim, v.Name)
+	default:
+		if !known.data {
+			w.reached["written"]++
+		}
+		known.data, known.fsUUID = true, v.FSUUID
+	}
+}
+
+// known says that some ready volume is the claim's.
+func (w *world) known(claim string) bool {
+	for _, v := range w.volumes {
+		if v.claim == claim && v.state == volume.Ready {
+			return true
+		}
+	}
+	return false
+}
+
+// inUse says that the claim's volume was bound to it once.
+func (w *world) inUse(claim string) bool {
+	for _, v := range w.volumes {
+		if v.claim == claim && v.state == volume.Ready && v.used {
+			return true
+		}
+	}
+	return false
+}
+
+// twice says that a claim has a second volume, on another machine, because disks
+// moved between its making and its first use. That is for a person to end.
+func (w *world) twice(claim string) bool {
+	n := 0
+	for _, v := range w.volumes {
+		if v.claim == claim && v.state == volume.Ready {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// judgeDecision looks at where the scheduler sends a claim, before it is done:
+// I3, I4, I5.
+func (w *world) judgeDecision(claim, node string, blank bool) {
+	if !blank {
+		return
+	}
+	if home := w.holder(claim); home != nil && home.node != node && w.inUse(claim) {
+		w.fail("I3: a blank volume for %s on %s, and its data is on %s", claim, node, home)
+	}
+	w.judgeRoom(claim, node)
+}
+
+// judgeRoom holds I5 where the scheduler could know: the node has published the
+// group as it is.
+func (w *world) judgeRoom(claim, node string) {
+	for _, c := range w.capacityObjects() {
+		if c.Annotations[volume.AnnotationNode] != node {
+			continue
+		}
+		i := slices.IndexFunc(w.machines, func(m *machine) bool { return m.node == node })
+		for _, g := range w.machines[i].disk.Groups() {
+			free := g.Free * lvmtest.ExtentSize
+			if c.Annotations[volume.AnnotationVGUUID] != g.UUID || c.Capacity.Value() != free {
+				continue
+			}
+			for _, other := range w.claims() {
+				waits := other.Annotations[annSelectedNode] == node && w.holderOfAny(other.Name) == nil
+				if other.Name == claim || waits {
+					free -= requested(&other)
+				}
+			}
+			if free < 0 {
+				w.fail("I5: %s is sent to %s, which is promised %d bytes more than it has", claim, node, -free)
+			}
+		}
+	}
+}
+
+// judge compares the world with the model after an act.
+func (w *world) judge() {
+	now := map[string]bool{}
+	ready := map[string]*lone{}
+	for _, m := range w.machines {
+		w.judgeMachine(m, now, ready)
+	}
+	for uuid, v := range w.volumes {
+		if now[uuid] || v.state == "" {
+			continue
+		}
+		if v.state != volume.Trash || !w.asked[uuid] || v.deadline > w.clock.Now().Unix() {
+			w.fail("I2: volume %s of %s is gone; it was %s, deletion asked for: %t", uuid, v.claim, v.state, w.asked[uuid])
+		}
+		v.state = ""
+		w.reached["removed"]++
+	}
+	w.judgePVs()
+}
+
+func (w *world) judgeMachine(m *machine, now map[string]bool, ready map[string]*lone) {
+	for _, bad := range m.disk.Violations() {
+		w.fail("I2: %s", bad)
+	}
+	for _, g := range m.disk.Groups() {
+		if g.Free < 0 {
+			w.fail("I5: group %s on %s is overcommitted by %d extents", g.Name, m, -g.Free)
+		}
+	}
+	devices := map[string]*lvmtest.Volume{}
+	for _, v := range m.disk.Volumes() {
+		devices[v.UUID] = v
+	}
+	members := map[string]string{} // by group
+	for _, v := range m.survey(w) {
+		uuid := v.LV.UUID
+		now[uuid] = true
+		if v.Err != nil {
+			w.fail("tags of %s cannot be read: %v", v, v.Err)
+			continue
+		}
+		w.judgeVolume(m, v, devices[uuid])
+		if v.Tags.State == volume.Ready {
+			if other := ready[v.Tags.Claim]; other != nil && other.used && w.volumes[uuid].used {
+				w.fail("I1: claim %s has two volumes with data, %s on %s and %s on %s", v.Tags.Claim, v, m, other.volume, other.machine)
+			}
+			if other := ready[v.Tags.Claim]; other == nil || !other.used {
+				ready[v.Tags.Claim] = &lone{v, m, w.volumes[uuid].used}
+			}
+			if set := v.Tags.Member.StatefulSet; set != "" && w.volumes[uuid].used {
+				if other := members[v.VG.UUID+set]; other != "" && other != v.Tags.Claim {
+					w.fail("I4: %s and %s share a volume group", v.Tags.Claim, other)
+				}
+				members[v.VG.UUID+set] = v.Tags.Claim
+			}
+		}
+	}
+}
+
+func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
+	uuid, t := v.LV.UUID, v.Tags
+	known := w.volumes[uuid]
+	if known == nil {
+		if other := w.holder(t.Claim); other != nil && t.State == volume.Creating && w.inUse(t.Claim) {
+			w.fail("I3: a blank volume is made for %s on %s, and its data is on %s", t.Claim, m, other)
+		}
+		w.reached["made"]++
+		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State}
+		return
+	}
+	if known.claim != t.Claim {
+		w.fail("I1: volume %s was %s's and is %s's", uuid, known.claim, t.Claim)
+	}
+	if known.state == volume.Trash && t.State == volume.Ready {
+		w.reached["undeleted"]++
+	}
+	if known.state != volume.Trash && t.State == volume.Trash {
+		w.reached["trash"]++
+		switch {
+		case !w.asked[uuid]:
+			w.fail("I2: volume %s of %s is put into the trash, and nobody asked for it", uuid, t.Claim)
+		case w.boundTo(uuid):
+			w.fail("I2: volume %s of %s is put into the trash, and a claim is bound to it", uuid, t.Claim)
+		}
+	}
+	if known.state == volume.Ready && t.State == volume.Superseded && known.used {
+		w.fail("I2: volume %s of %s is put aside, and nobody gave it up", uuid, t.Claim)
+	}
+	if known.state == volume.Ready && t.State == volume.Creating {
+		w.fail("I2: volume %s of %s was ready and is being made again", uuid, t.Claim)
+	}
+	known.state, known.deadline = t.State, t.Retirement.Deadline
+	if device.Formats > 1 {
+		w.fail("I2: volume %s of %s was formatted %d times", uuid, t.Claim, device.Formats)
+	}
+	if known.data && t.State == volume.Ready && device.FSUUID != known.fsUUID {
+		w.fail("I2: the data on volume %s of %s is gone", uuid, t.Claim)
+	}
+}
+
+func (w *world) boundTo(lvUUID string) bool {
+	for _, pv := range w.pvs() {
+		if ref := pv.Spec.ClaimRef; pv.Annotations[volume.AnnotationLVUUID] == lvUUID && ref != nil && ref.UID != "" {
+			if c := w.claim(ref.Name); c != nil && c.UID == ref.UID {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// judgePVs holds I1 on the API: one volume, at most one PV, of its own claim.
+func (w *world) judgePVs() {
+	pvs := map[string]string{}
+	for _, pv := range w.pvs() {
+		if known := w.volumes[pv.Annotations[volume.AnnotationLVUUID]]; known != nil && pv.Status.Phase == corev1.VolumeBound {
+			known.used = true
+		}
+		uuid, ref := pv.Annotations[volume.AnnotationLVUUID], pv.Spec.ClaimRef
+		if other := pvs[uuid]; other != "" {
+			w.fail("I1: volume %s has two PVs, %s and %s", uuid, pv.Name, other)
+		}
+		pvs[uuid] = pv.Name
+		if known := w.volumes[uuid]; known == nil || ref != nil && ref.Name != known.claim {
+			w.fail("I1: PV %s of volume %s is reserved for %v, the volume is of %+v", pv.Name, uuid, ref, known)
+		}
+	}
+	for claim := range w.open {
+		holder := w.holder(claim)
+		if holder == nil || slices.ContainsFunc(w.pvs(), func(pv corev1.PersistentVolume) bool {
+			return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == claim
+		}) {
+			delete(w.open, claim)
+		}
+	}
+}
+
+// converge ends all trouble and lets everybody work in turn; afterwards each claim
+// has its own volume, and everything is published.
+func (w *world) converge() []string {
+	for _, m := range w.machines {
+		if m.foul != nil {
+			m.disk.Drop(m.foul)
+			m.foul = nil
+		}
+		for _, g := range m.disk.Groups() {
+			m.disk.LosePV(g.Name, 0)
+		}
+		for _, v := range m.disk.Volumes() {
+			v.Unreadable = false
+		}
+		if !m.on {
+			w.powerOn(m)
+		}
+	}
+	var said []string
+	for range 12 {
+		w.clock.Step(time.Minute)
+		w.heal()
+		said = said[:0]
+		w.controlPVs()
+		for _, name := range claimNames {
+			said = append(said, w.schedule(name, nil))
+		}
+		for _, m := range w.machines {
+			for _, p := range slices.Clone(m.agents) {
+				w.sync(p, nil)
+				said = append(said, w.serve(p, nil), w.pass(p, nil))
+				w.sync(p, nil)
+				said = append(said, w.deletes(p, nil))
+			}
+		}
+		w.judge()
+	}
+	w.judgeEnd()
+	return said
+}
+
+// takeOffLabels takes the labels of volume groups off that are in another machine
+// now, which no agent does (limitations.md).
+func (w *world) takeOffLabels(n corev1.Node) {
+	here := map[string]bool{}
+	for _, m := range w.machines {
+		for _, g := range m.disk.Groups() {
+			here[volume.NodeLabel(g.UUID)] = here[volume.NodeLabel(g.UUID)] || m.node == n.Name
+		}
+	}
+	stale := false
+	for key := range n.Labels {
+		if at, group := here[key]; group && !at {
+			delete(n.Labels, key)
+			stale = true
+		}
+	}
+	if stale {
+		_, err := w.client.CoreV1().Nodes().Update(context.Background(), &n, metav1.UpdateOptions{})
+		w.must(err)
+	}
+}
+
+// heal is what people do when they look: Node objects of no machine are deleted,
+// claims that lost their PV are made again, and so is the claim of each volume
+// that is left.
+func (w *world) heal() {
+	ctx := context.Background()
+	for _, n := range w.nodes() {
+		if !w.isReady(n.Name) {
+			w.must(w.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}))
+			continue
+		}
+		w.takeOffLabels(n)
+	}
+	for _, c := range w.claims() {
+		if node := c.Annotations[annSelectedNode]; node != "" && c.Spec.VolumeName == "" && !w.isReady(node) {
+			delete(c.Annotations, annSelectedNode) // what reason ProvisionerGone asks for
+			w.updateClaim(&c)
+		}
+		if c.Status.Phase == corev1.ClaimLost {
+			w.must(w.client.CoreV1().PersistentVolumeClaims("db").Delete(ctx, c.Name, metav1.DeleteOptions{}))
+		}
+	}
+	for _, pv := range w.pvs() {
+		ref := pv.Spec.ClaimRef
+		if pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete && (ref == nil || w.claim(ref.Name) == nil || w.claim(ref.Name).UID != ref.UID) {
+			pv.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+			w.updatePV(&pv)
+		}
+	}
+	for uuid, v := range w.volumes {
+		if v.state == volume.Ready && w.claim(v.claim) == nil {
+			_ = uuid
+			w.makeClaimOf(v.claim, 1)
+		}
+	}
+}
+
+func (w *world) judgeEnd() {
+	for _, c := range w.claims() {
+		w.reached["bound at the end"]++
+		waits := w.refused[c.Name] == string(placement.CodeMemberNotFound) || w.refused[c.Name] == string(placement.CodeHomeAway)
+		if waits && w.holder(c.Name) == nil {
+			continue // its volume may have outlived the API server elsewhere: a person has to give it up by name
+		}
+		if w.twice(c.Name) {
+			w.reached["two volumes, of which one was never used"]++
+			continue
+		}
+		if c.Status.Phase != corev1.ClaimBound {
+			w.fail("no convergence: claim %s is %q, with node %q", c.Name, c.Status.Phase, c.Annotations[annSelectedNode])
+			continue
+		}
+		if got, want := c.Status.Capacity.Storage().Value(), requested(&c); got < want {
+			w.fail("no convergence: claim %s has %d bytes of %d", c.Name, got, want)
+		}
+		home := w.holder(c.Name)
+		if home == nil {
+			w.fail("no convergence: claim %s has no volume", c.Name)
+			continue
+		}
+		for _, v := range home.survey(w) {
+			if v.Tags.Claim != c.Name || v.Tags.State != volume.Ready {
+				continue
+			}
+			if want := volume.PVName(v.LV.UUID); c.Spec.VolumeName != want {
+				w.fail("no convergence: claim %s is bound to %s, its volume's PV is %s", c.Name, c.Spec.VolumeName, want)
+			}
+			if !home.links.Points(v.LV.UUID, v.LV.Path) || v.Tags.Growing {
+				w.fail("no convergence: volume %s of %s is not served, or half grown", v, c.Name)
+			}
+		}
+	}
+	for _, m := range w.machines {
+		for _, v := range m.disk.Volumes() {
+			if v.FSType != "" && v.FSExtents != v.Extents && w.volumes[v.UUID].state == volume.Ready {
+				w.fail("no convergence: the file system of %s fills %d of %d extents", v.Name, v.FSExtents, v.Extents)
+			}
+		}
+		for _, g := range m.disk.Groups() {
+			if !slices.ContainsFunc(w.capacityOf(m), func(vg string) bool { return vg == g.UUID }) {
+				w.fail("no convergence: %s does not publish group %s", m, g.Name)
+			}
+		}
+	}
+}
+
+func (w *world) capacityOf(m *machine) (groups []string) {
+	for _, c := range w.capacityObjects() {
+		if c.Annotations[volume.AnnotationNode] == m.node {
+			groups = append(groups, c.Annotations[volume.AnnotationVGUUID])
+		}
+	}
+	return groups
+}
