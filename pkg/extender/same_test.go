@@ -36,6 +36,11 @@ func TestSameVerdict(t *testing.T) {
 			w := chance(r)
 			probe := w.probe()
 			client := w.client()
+			for _, pod := range append(w.pods, probe) { // the plugin wakes none that is gone
+				if err := client.Tracker().Add(pod); err != nil {
+					t.Fatal(err)
+				}
+			}
 			p, i := newPlugin(t, client), newInventory(t, client)
 			// Both have compared the reports with the API server, or one would add
 			// to a reason that it may be otherwise.
@@ -163,7 +168,10 @@ func (p pluginUnderTest) ask(t *testing.T, pod *corev1.Pod, nodes []*corev1.Node
 	}
 	result, status := p.PreFilter(t.Context(), a.state, pod, infos)
 	for strings.Contains(status.Message(), "("+string(placement.CodeReportsUnchecked)+")") {
-		<-p.activated // the extender waits in its request, the plugin's pod in the queue
+		// The extender waits in its request, the plugin's pod in the queue, behind the gate.
+		for shut := true; shut; shut = !p.PreEnqueue(t.Context(), pod).IsSuccess() {
+			<-p.activated
+		}
 		result, status = p.PreFilter(t.Context(), a.state, pod, infos)
 	}
 	switch {
@@ -205,8 +213,13 @@ type handle struct {
 	activated chan<- struct{}
 }
 
-// Activate hears that a pod need not wait any longer.
-func (h handle) Activate(klog.Logger, map[string]*corev1.Pod) { h.activated <- struct{}{} }
+// Activate hears that a pod may be tried again.
+func (h handle) Activate(klog.Logger, map[string]*corev1.Pod) {
+	select {
+	case h.activated <- struct{}{}:
+	default:
+	}
+}
 
 func (h handle) ClientSet() kubernetes.Interface                        { return h.client }
 func (h handle) SharedInformerFactory() informers.SharedInformerFactory { return h.factory }

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"strconv"
 	"strings"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -16,34 +15,13 @@ import (
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
-// sightings remembers the last change of a volume: the scheduler asks about it for
-// each pod that waits.
-type sightings struct {
-	mu       sync.Mutex
-	old, now *corev1.PersistentVolume
-	last     sighting
-}
-
-// sighting is what there is to say of a change of a volume, whoever asks.
-type sighting struct {
-	keys    []string // of the pods that the volume concerns
-	changed bool     // in more than the revision of its group
-}
-
-func (s *sightings) of(old, now *corev1.PersistentVolume) sighting {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.old == old && s.now == now {
-		return s.last
-	}
-	s.old, s.now = old, now
-	s.last = sighting{changed: old == nil || now == nil || !sameVolume(old, now)}
-	for _, pv := range []*corev1.PersistentVolume{old, now} {
-		if pv != nil {
-			s.last.keys = append(s.last.keys, inventory.VolumeKeys(pv)...)
-		}
-	}
-	return s.last
+// sameKeys says that the two concern the same pods.
+func sameKeys(old, now *corev1.PersistentVolume) bool {
+	was, is := old.Spec.ClaimRef, now.Spec.ClaimRef
+	return was != nil && is != nil && was.Namespace == is.Namespace && was.Name == is.Name &&
+		old.Annotations[storagevolume.AnnDynamicallyProvisioned] == now.Annotations[storagevolume.AnnDynamicallyProvisioned] &&
+		old.Annotations[volume.AnnotationStatefulSet] == now.Annotations[volume.AnnotationStatefulSet] &&
+		old.Annotations[volume.AnnotationOrdinal] == now.Annotations[volume.AnnotationOrdinal]
 }
 
 // sameVolume says that nothing but the revision of its group tells the two apart,
@@ -60,12 +38,14 @@ func withoutSeqno(annotations map[string]string) map[string]string {
 }
 
 // gaveUp says that the claim had a node on which its volume was to be made, and has
-// it no longer. Of one that is gone the node may be known to its scheduler only.
+// it no longer, or counts another volume as its own. Of one that is gone the node may
+// be known to its scheduler only.
 func gaveUp(old, now *corev1.PersistentVolumeClaim) bool {
 	if old == nil || old.Spec.VolumeName != "" {
 		return false
 	}
-	return now == nil || now.UID != old.UID || selected(old) != "" && selected(now) != selected(old)
+	return now == nil || now.UID != old.UID || selected(old) != "" && selected(now) != selected(old) ||
+		volume.Abandoned(now.Annotations) != volume.Abandoned(old.Annotations)
 }
 
 func selected(pvc *corev1.PersistentVolumeClaim) string {
@@ -73,12 +53,17 @@ func selected(pvc *corev1.PersistentVolumeClaim) string {
 }
 
 // nodeHelps: heartbeats do not.
-func nodeHelps(_ *corev1.Pod, old, now *corev1.Node) bool {
+func nodeHelps(old, now *corev1.Node) bool {
 	return old == nil || now == nil ||
 		old.Spec.Unschedulable != now.Spec.Unschedulable ||
 		isReady(old) != isReady(now) ||
 		inventory.OutOfService(old) != inventory.OutOfService(now) ||
-		!maps.Equal(ourLabels(old), ourLabels(now))
+		regrouped(old, now)
+}
+
+// regrouped says that the node may be the home of others than before.
+func regrouped(old, now *corev1.Node) bool {
+	return old.UID != now.UID || !maps.Equal(ourLabels(old), ourLabels(now))
 }
 
 func isReady(n *corev1.Node) bool {
@@ -105,12 +90,14 @@ func published(c *storagev1.CSIStorageCapacity) bool {
 	return c != nil && inventory.Publisher(c) != ""
 }
 
-// sameReport says that the two prove the same: which node has which volume group.
+// sameReport says that the two prove the same: which node has which volume group, and
+// what its disks know of others.
 func sameReport(old, now *storagev1.CSIStorageCapacity) bool {
 	return old.UID == now.UID && old.StorageClassName == now.StorageClassName &&
 		(old.Capacity == nil) == (now.Capacity == nil) &&
 		inventory.Publisher(old) == inventory.Publisher(now) &&
-		old.Annotations[volume.AnnotationVGUUID] == now.Annotations[volume.AnnotationVGUUID]
+		old.Annotations[volume.AnnotationVGUUID] == now.Annotations[volume.AnnotationVGUUID] &&
+		old.Annotations[volume.AnnotationHomes] == now.Annotations[volume.AnnotationHomes]
 }
 
 // offersNoMore says that nobody can have got room by the change: what is published

@@ -1,151 +1,177 @@
 package plugin
 
 import (
-	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
-	fwk "k8s.io/kube-scheduler/framework"
 
+	"github.com/berth-dev/berth/pkg/inventory"
 	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
-// EventsToRegister lists what can end a wait: every Reason's Unblock shows up as
-// one of these. The framework asks for it when the profile is complete, so a
-// profile that cannot work is refused here.
-func (p *VolumeHome) EventsToRegister(context.Context) ([]fwk.ClusterEventWithHint, error) {
-	if err := checkProfile(p.profile); err != nil {
-		return nil, err
+// follow wakes pods for what the informers see: every Reason's Unblock shows up as
+// one of these. A change that wakes in vain costs one scheduling cycle, one that
+// does not wake costs an outage of minutes, so doubts wake.
+func (p *VolumeHome) follow(factory informers.SharedInformerFactory) error {
+	core, storage := factory.Core().V1(), factory.Storage().V1()
+	for _, x := range []struct {
+		what     string
+		informer cache.SharedIndexInformer
+		handler  cache.ResourceEventHandler
+	}{
+		{"volumes", core.PersistentVolumes().Informer(), handler(p.sleepers, p.volumeChange)},
+		{"claims", core.PersistentVolumeClaims().Informer(), handler(p.sleepers, p.claimChange)},
+		{"nodes", core.Nodes().Informer(), handler(p.sleepers, p.nodeChange)},
+		{"capacities", storage.CSIStorageCapacities().Informer(), handler(p.sleepers, p.capacityChange)},
+		{"classes", storage.StorageClasses().Informer(), handler(p.sleepers, classChange)},
+		{"pods", core.Pods().Informer(), p.podHandler()},
+	} {
+		if _, err := x.informer.AddEventHandler(x.handler); err != nil {
+			return fmt.Errorf("follow %s: %w", x.what, err)
+		}
 	}
-	return p.events(), nil
+	return nil
 }
 
-// events are the events with their hints. A hint that says Queue in vain costs one
-// scheduling cycle, one that says Skip in vain costs an outage of minutes, so hints
-// err to Queue.
-func (p *VolumeHome) events() []fwk.ClusterEventWithHint {
-	on := func(resource fwk.EventResource, actions fwk.ActionType, hint fwk.QueueingHintFn) fwk.ClusterEventWithHint {
-		return fwk.ClusterEventWithHint{
-			Event:          fwk.ClusterEvent{Resource: resource, ActionType: actions},
-			QueueingHintFn: hint,
+// handler adapts a question about one kind of object: what kind of change it is,
+// and whether it matters to anybody. Of one that is added or deleted, the other
+// object is nil.
+func handler[T any](s *sleepers, changeOf func(old, now *T) (change, bool)) cache.ResourceEventHandler {
+	hear := func(oldObj, newObj any) {
+		if s.none() {
+			return
+		}
+		old, oldErr := as[T](oldObj)
+		now, newErr := as[T](newObj)
+		if oldErr != nil || newErr != nil {
+			return // of an informer of T
+		}
+		if c, matters := changeOf(old, now); matters {
+			s.hear(c)
 		}
 	}
-	narrowed := func(e fwk.ClusterEventWithHint, pre fwk.PreQueueingHintFn) fwk.ClusterEventWithHint {
-		e.PreQueueingHintFn = pre // asked only with feature gate SchedulerPreQueueingHints
-		return e
-	}
-	return []fwk.ClusterEventWithHint{
-		narrowed(on(fwk.PersistentVolume, fwk.Add|fwk.Update|fwk.Delete, hint(p.volumeHelps)), prehint(p.podsOfVolume)),
-		narrowed(on(fwk.PersistentVolumeClaim, fwk.Add|fwk.Update|fwk.Delete, hint(p.claimHelps)), prehint(p.podsOfClaim)),
-		on(fwk.Node, fwk.Add|fwk.Delete|fwk.UpdateNodeLabel|fwk.UpdateNodeCondition|fwk.UpdateNodeTaint, hint(nodeHelps)),
-		on(fwk.CSIStorageCapacity, fwk.Add|fwk.Update|fwk.Delete, hint(p.capacityHelps)),
-		on(fwk.StorageClass, fwk.Add, nil),
-		on(fwk.AssignedPod, fwk.Delete, hint(p.departureHelps)),
-	}
-}
-
-// hint adapts a question about one kind of object. Of an event that adds or
-// deletes, the other object is nil.
-func hint[T any](helps func(pod *corev1.Pod, old, now *T) bool) fwk.QueueingHintFn {
-	return func(logger klog.Logger, pod *corev1.Pod, oldObj, newObj any) (fwk.QueueingHint, error) {
-		old, err := as[T](oldObj)
-		if err != nil {
-			return fwk.Queue, err
-		}
-		now, err := as[T](newObj)
-		if err != nil {
-			return fwk.Queue, err
-		}
-		if helps(pod, old, now) {
-			logger.V(5).Info("Queued a pod for an event", "pod", klog.KObj(pod), "plugin", Name)
-			return fwk.Queue, nil
-		}
-		return fwk.QueueSkip, nil
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { hear(nil, o) },
+		UpdateFunc: hear,
+		DeleteFunc: func(o any) { hear(o, nil) },
 	}
 }
 
-func as[T any](o any) (*T, error) {
-	if gone, is := o.(cache.DeletedFinalStateUnknown); is {
-		o = gone.Obj
+// podHandler forgets pods that are gone, or that have their node.
+func (p *VolumeHome) podHandler() cache.ResourceEventHandler {
+	return cache.ResourceEventHandlerFuncs{
+		UpdateFunc: func(oldObj, newObj any) {
+			old, _ := oldObj.(*corev1.Pod)
+			now, _ := newObj.(*corev1.Pod)
+			if p.sleepers.none() || old == nil || now == nil {
+				return
+			}
+			if old.UID != now.UID || old.Spec.NodeName == "" && now.Spec.NodeName != "" {
+				p.sleepers.leave(old.UID)
+			}
+		},
+		DeleteFunc: func(o any) {
+			if pod, err := as[corev1.Pod](o); err == nil && !p.sleepers.none() {
+				p.sleepers.leave(pod.UID)
+			}
+		},
 	}
-	if o == nil {
-		return nil, nil
-	}
-	t, is := o.(*T)
-	if !is {
-		return nil, fmt.Errorf("read an event about %T: it is about %T", t, o)
-	}
-	return t, nil
 }
 
-// volumeHelps: the pod's own volume, or a sibling's, has changed; or there is room
+// volumeChange: the pod's own volume, or a sibling's, has changed; or there is room
 // now that the volume is counted, or is gone.
-func (p *VolumeHome) volumeHelps(pod *corev1.Pod, old, now *corev1.PersistentVolume) bool {
-	s := p.sightings.of(old, now)
-	if len(s.keys) == 0 {
-		return false // none of ours
-	}
-	w, known := p.waits.of(pod)
-	if !known {
-		own, sibling := waitOf(pod).matches(s.keys)
-		return own || sibling
-	}
-	own, sibling := w.matches(s.keys)
-	c := w.concerns()
-	if s.changed && (own || sibling && c.siblings) {
-		return true
-	}
-	if !c.room {
-		return false
-	}
-	return s.changed && now != nil && now.Spec.ClaimRef != nil && p.inventory.MayMove(now) ||
-		old != nil && p.roomIn(w, old.Annotations) || now != nil && p.roomIn(w, now.Annotations)
-}
-
-// claimHelps: the pod's own claim has changed; or another one gave up a node before
-// its volume was made. A promise to a claim in any namespace may be what fills the
-// node.
-func (p *VolumeHome) claimHelps(pod *corev1.Pod, old, now *corev1.PersistentVolumeClaim) bool {
-	w, known := p.waits.of(pod)
-	if !known {
-		w = waitOf(pod)
-	}
+func (p *VolumeHome) volumeChange(old, now *corev1.PersistentVolume) (change, bool) {
+	var keys []string
 	if now != nil {
-		if own, _ := w.matches([]string{klog.KObj(now).String()}); own {
+		keys = inventory.VolumeKeys(now)
+	}
+	if old != nil && (now == nil || !sameKeys(old, now)) {
+		keys = append(keys, inventory.VolumeKeys(old)...)
+	}
+	if len(keys) == 0 {
+		return change{}, false // none of ours
+	}
+	changed := sync.OnceValue(func() bool { return old == nil || now == nil || !sameVolume(old, now) })
+	return change{keys: append(slices.Clip(keys), roomKey), help: func(w wait) bool {
+		own, sibling := w.matches(keys)
+		c := w.concerns()
+		if (own || sibling && c.siblings) && changed() {
 			return true
 		}
-	}
-	return gaveUp(old, now) && (!known || w.concerns().room && (selected(old) == "" || p.leftBy(w, selected(old))))
+		return c.room &&
+			(now != nil && now.Spec.ClaimRef != nil && changed() && p.inventory.MayMove(now) ||
+				old != nil && p.roomIn(w, old.Annotations) || now != nil && p.roomIn(w, now.Annotations))
+	}}, true
 }
 
-// capacityHelps: a node reports, or another volume group; or there is room.
-func (p *VolumeHome) capacityHelps(pod *corev1.Pod, old, now *storagev1.CSIStorageCapacity) bool {
+// claimChange: the pod's own claim has changed; or another one gave up a node before
+// its volume was made. A promise to a claim in any namespace may be what fills the
+// node.
+func (p *VolumeHome) claimChange(old, now *corev1.PersistentVolumeClaim) (change, bool) {
+	var keys []string
+	if now != nil {
+		keys = []string{klog.KObj(now).String()}
+	}
+	given := gaveUp(old, now)
+	c := change{keys: keys, help: func(w wait) bool {
+		own, _ := w.matches(keys)
+		return own || given && w.concerns().room && (selected(old) == "" || p.leftBy(w, selected(old)))
+	}}
+	if given {
+		c.keys = append(slices.Clip(keys), roomKey)
+	}
+	return c, len(c.keys) > 0
+}
+
+// nodeChange: a node at which the verdict has looked; or one that has come or gone,
+// or has other volume groups than before, and may be anybody's home.
+func (p *VolumeHome) nodeChange(old, now *corev1.Node) (change, bool) {
+	switch {
+	case old == nil && now == nil, !nodeHelps(old, now):
+		return change{}, false
+	case old == nil || now == nil || regrouped(old, now):
+		return change{all: true, help: func(wait) bool { return true }}, true
+	}
+	return change{keys: []string{nodeKey(now.Name)}, help: func(w wait) bool { return slices.Contains(w.nodes, now.Name) }}, true
+}
+
+// capacityChange: a node reports, or another volume group; or there is room.
+func (p *VolumeHome) capacityChange(old, now *storagev1.CSIStorageCapacity) (change, bool) {
 	if !published(old) && !published(now) || offersNoMore(old, now) {
-		return false
+		return change{}, false
 	}
-	w, known := p.waits.of(pod)
-	if !known {
-		return true
+	another := old == nil || now == nil || !sameReport(old, now)
+	c := change{keys: []string{roomKey}, help: func(w wait) bool {
+		c := w.concerns()
+		return c.reports && another ||
+			c.room && (old != nil && p.roomIn(w, old.Annotations) || now != nil && p.roomIn(w, now.Annotations))
+	}}
+	if another {
+		c.keys = append(c.keys, reportsKey)
 	}
-	c := w.concerns()
-	if c.reports && (old == nil || now == nil || !sameReport(old, now)) {
-		return true
-	}
-	return c.room && (old != nil && p.roomIn(w, old.Annotations) || now != nil && p.roomIn(w, now.Annotations))
+	return c, true
 }
 
-// departureHelps: a pod that did not start after all gives its promise back.
-func (p *VolumeHome) departureHelps(pod *corev1.Pod, old, _ *corev1.Pod) bool {
-	if old == nil || !hasClaims(old) {
-		return false
-	}
-	w, known := p.waits.of(pod)
-	return !known || w.concerns().room && p.leftBy(w, old.Spec.NodeName)
+// classChange: the claims of a class are known to be ours, or not, when it is there.
+func classChange(old, now *storagev1.StorageClass) (change, bool) {
+	return change{all: true, help: func(wait) bool { return true }}, old == nil && now != nil
+}
+
+// proof: all reports are compared with the API server.
+func proof() change {
+	return change{keys: []string{proofKey}, help: func(w wait) bool { return w.concerns().proof }}
+}
+
+// departure: a pod that did not start after all gives its promise back.
+func (p *VolumeHome) departure(node string) change {
+	return change{keys: []string{roomKey}, help: func(w wait) bool { return w.concerns().room && p.leftBy(w, node) }}
 }
 
 // roomIn says that there is room now on a node that publishes the volume group of

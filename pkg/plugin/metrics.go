@@ -14,6 +14,7 @@ import (
 type measures struct {
 	decisions *metrics.HistogramVec
 	verdicts  *metrics.CounterVec
+	wakes     *metrics.Counter
 }
 
 func newMeasures() measures {
@@ -29,13 +30,18 @@ func newMeasures() measures {
 			Help:           "Verdicts about pods with volumes of Berth, by action and, for refusals, code of the reason.",
 			StabilityLevel: metrics.ALPHA,
 		}, []string{"action", "reason"}),
+		wakes: metrics.NewCounter(&metrics.CounterOpts{
+			Name:           "berth_scheduler_wakes_total",
+			Help:           "Times that a waiting pod was tried again because something had changed that may help it.",
+			StabilityLevel: metrics.ALPHA,
+		}),
 	}
 }
 
 // register adds the numbers to the scheduler's. A second scheduler in one process,
 // as tests have it, goes without.
 func (m measures) register(i *inventory.Inventory) {
-	for _, x := range []metrics.Registerable{m.decisions, m.verdicts} {
+	for _, x := range []metrics.Registerable{m.decisions, m.verdicts, m.wakes} {
 		if legacyregistry.Register(x) != nil {
 			x.Create(nil)
 		}

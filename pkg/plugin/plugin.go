@@ -35,9 +35,7 @@ type VolumeHome struct {
 	pods      cache.Indexer
 	recorder  events.EventRecorder
 	measures  measures
-	waits     waits // for events
-	sightings sightings
-	waiting   waiting // for reports to be compared
+	sleepers  *sleepers
 	asking    asking
 	wide      *lru.Cache    // UIDs of pods that the best nodes were not enough for
 	next      atomic.Uint64 // node at which the search for the best begins
@@ -50,6 +48,7 @@ type handle interface {
 }
 
 var (
+	_ fwk.PreEnqueuePlugin  = &VolumeHome{}
 	_ fwk.PreFilterPlugin   = &VolumeHome{}
 	_ fwk.FilterPlugin      = &VolumeHome{}
 	_ fwk.PostFilterPlugin  = &VolumeHome{}
@@ -72,19 +71,22 @@ func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.P
 	if err != nil {
 		return nil, fmt.Errorf("start %s for profile %s (one profile may enable it): %w", Name, h.ProfileName(), err)
 	}
-	pods := h.SharedInformerFactory().Core().V1().Pods().Informer()
-	if err := pods.AddIndexers(podIndexers()); err != nil {
-		return nil, fmt.Errorf("index pods: %w", err)
-	}
 	p := &VolumeHome{
 		life: ctx, args: args, inventory: i, handle: h, profile: profileOf(h),
-		pods:     pods.GetIndexer(),
+		pods:     h.SharedInformerFactory().Core().V1().Pods().Informer().GetIndexer(),
 		recorder: h.EventRecorder(),
 		measures: newMeasures(),
 		wide:     lru.New(wideMost),
 	}
+	p.sleepers = newSleepers(func(pod *corev1.Pod) {
+		p.measures.wakes.Inc()
+		p.handle.Activate(klog.FromContext(ctx), map[string]*corev1.Pod{pod.Name: pod})
+	})
+	if err := p.follow(h.SharedInformerFactory()); err != nil {
+		return nil, err
+	}
 	p.measures.register(i)
-	go i.Run(ctx, func() { p.wake(klog.FromContext(ctx)) })
+	go i.Run(ctx, func() { p.sleepers.hear(proof()) })
 	return p, nil
 }
 
@@ -94,21 +96,26 @@ func (p *VolumeHome) Name() string { return Name }
 // PreFilter pins the pod to the node with its data, refuses it with the reason,
 // or leaves the nodes to Filter.
 func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+	if !hasClaims(pod) {
+		return nil, fwk.NewStatus(fwk.Skip)
+	}
+	p.sleepers.begin(pod)
 	request, reason := p.inventory.Request(pod)
 	if reason == nil && len(request.Claims) == 0 {
+		p.sleepers.leave(pod.UID)
 		return nil, fwk.NewStatus(fwk.Skip)
 	}
 	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
 	began := time.Now()
 	if reason != nil {
 		verdict := placement.Verdict{Action: placement.Refuse, Reason: *reason}
-		p.waits.enter(pod, verdict)
+		p.enter(pod, waitOf(pod, verdict, request, placement.Facts{}))
 		p.measures.decided(began, verdict)
-		return nil, refused(logger, *reason)
+		return nil, p.refuse(logger, pod, *reason)
 	}
 	facts := p.inventory.Facts(request)
 	verdict := placement.Decide(request, facts)
-	p.waits.enter(pod, verdict)
+	p.enter(pod, waitOf(pod, verdict, request, facts))
 	p.measures.decided(began, verdict)
 	c := &cycle{member: request.Member, verdict: verdict, apiServer: facts.APIServer}
 	state.Write(Name, c)
@@ -122,18 +129,30 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 		c.narrowed = result != nil
 		return result, nil
 	}
-	if verdict.Reason.Code == placement.CodeReportsUnchecked {
-		p.wakeWhenChecked(logger, pod)
-	}
-	return nil, refused(logger, verdict.Reason)
+	return nil, p.refuse(logger, pod, verdict.Reason)
 }
 
-// refused is the status of a pod that has to wait. An empty cache wakes nobody
-// when it fills, so that wait is an error, which the scheduler retries.
-func refused(logger klog.Logger, r placement.Reason) *fwk.Status {
+// enter notes what the pod waits for, unless it is gone already: then nobody would
+// ever say that it is.
+func (p *VolumeHome) enter(pod *corev1.Pod, w wait) {
+	p.sleepers.enter(pod, w)
+	o, exists, err := p.pods.GetByKey(klog.KObj(pod).String())
+	if now, is := o.(*corev1.Pod); err != nil || !exists || !is || now.UID != pod.UID {
+		p.sleepers.leave(pod.UID)
+	}
+}
+
+// refuse is the status of a pod that has to wait, behind the gate, if it may: being
+// activated now, it is shown to the gate when it comes back to the queue. An empty
+// cache wakes nobody when it fills, so that wait is an error, which the scheduler
+// retries.
+func (p *VolumeHome) refuse(logger klog.Logger, pod *corev1.Pod, r placement.Reason) *fwk.Status {
 	logger.V(2).Info("Refused", "code", r.Code, "reason", r.Text, "unblock", r.Unblock)
 	if r.Code == placement.CodeCacheNotSynced {
 		return fwk.AsStatus(errors.New(r.String()))
+	}
+	if p.sleepers.shut(pod.UID) {
+		p.handle.Activate(logger, map[string]*corev1.Pod{pod.Name: pod})
 	}
 	return unresolvable(r)
 }
@@ -175,7 +194,7 @@ func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *cor
 	if c == nil {
 		return nil
 	}
-	p.waits.leave(pod)
+	p.sleepers.leave(pod.UID)
 	if len(c.verdict.Blank) == 0 {
 		return nil
 	}
@@ -188,10 +207,11 @@ func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *cor
 }
 
 // Unreserve takes the promise back.
-func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, pod *corev1.Pod, _ string) {
+func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, pod *corev1.Pod, node string) {
 	if c := read(state); c != nil && len(c.verdict.Blank) > 0 {
 		p.asking.end(pod, c)
 		p.inventory.Release(c.verdict.Blank)
+		p.sleepers.hear(p.departure(node))
 	}
 }
 

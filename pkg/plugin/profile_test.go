@@ -24,11 +24,13 @@ func TestProfile(t *testing.T) {
 	}
 	whole := func(postFilter ...string) listed {
 		return listed{
-			PreFilter: set("A", Name), Filter: set(Name, "A"), PostFilter: set(postFilter...), Reserve: set("A", Name), Permit: set(Name),
+			PreEnqueue: set(Name), PreFilter: set("A", Name), Filter: set(Name, "A"), PostFilter: set(postFilter...), Reserve: set("A", Name), Permit: set(Name),
 		}
 	}
 	unfiltered := whole(Name)
 	unfiltered.Filter = set("A")
+	ungated := whole(Name)
+	ungated.PreEnqueue = set("A")
 	for _, x := range []struct {
 		name    string
 		profile profile
@@ -39,6 +41,7 @@ func TestProfile(t *testing.T) {
 		{"preemption first", whole("DefaultPreemption", Name), []string{"DefaultPreemption comes before", "plugins.postFilter.enabled, as the first"}},
 		{"no wider look", whole("DefaultPreemption"), []string{"not enabled at postFilter", "multiPoint"}},
 		{"no filter", unfiltered, []string{"not enabled at filter"}},
+		{"no gate", ungated, []string{"not enabled at preEnqueue"}},
 		{"nobody tells", nil, []string{"v1.37"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -2,34 +2,41 @@ package plugin
 
 import (
 	"slices"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/berth-dev/berth/pkg/inventory"
 	"github.com/berth-dev/berth/pkg/placement"
 )
 
-// waitsMost is how many pods are remembered with what they wait for. One that is
-// forgotten is woken by whatever may concern it.
-const waitsMost = 8192
-
 // wait is what a pod waits for, as its last verdict has it.
 type wait struct {
-	pod     types.NamespacedName
 	keys    []string // of what concerns the pod, see inventory.PodKeys
+	nodes   []string // at which the verdict has looked by name
 	verdict placement.Verdict
 }
 
-// waitOf is what is known of a pod whose verdict is not.
-func waitOf(pod *corev1.Pod) wait { return wait{keys: inventory.PodKeys(pod)} }
+// waitOf is the wait of a pod with this verdict, which was found on the facts. A
+// pod of which the claims could not be read has no facts.
+func waitOf(pod *corev1.Pod, v placement.Verdict, r placement.Request, f placement.Facts) wait {
+	w := wait{keys: inventory.PodKeys(pod), verdict: v, nodes: []string{v.Node, v.Reason.Node}}
+	for _, c := range r.Claims {
+		w.nodes = append(w.nodes, c.SelectedNode)
+	}
+	for _, held := range f.Volumes {
+		w.nodes = append(w.nodes, held.Nodes...)
+	}
+	slices.Sort(w.nodes)
+	w.nodes = slices.DeleteFunc(slices.Compact(w.nodes), func(name string) bool { return name == "" })
+	return w
+}
 
 // concern is what can end a wait, besides what happens to the pod's own claims and
-// volumes and to nodes, which every pod hears of.
+// volumes and to the nodes at which its verdict has looked.
 type concern struct {
 	siblings bool // volumes of the other members
 	reports  bool // what nodes report for the first time, or of another volume group
+	proof    bool // that reports are compared with the API server
 	room     bool // on some node
 }
 
@@ -51,73 +58,44 @@ func (w wait) concerns() concern {
 		return concern{}
 	case placement.CodeHomeShared:
 		return concern{siblings: true}
-	case placement.CodeHomeReplaced, placement.CodeReportsUnchecked, placement.CodeNodeNotReported:
+	case placement.CodeHomeReplaced, placement.CodeNodeNotReported:
 		return concern{reports: true}
+	case placement.CodeReportsUnchecked:
+		return concern{reports: true, proof: true}
 	case placement.CodeMemberNotFound:
 		return concern{siblings: true, reports: true}
 	}
-	return concern{siblings: true, reports: true, room: true}
+	return concern{siblings: true, reports: true, proof: true, room: true}
 }
 
-// waits remembers what refused pods wait for. It is safe for concurrent use.
-type waits struct {
-	mu     sync.Mutex
-	pods   map[types.UID]wait
-	forgot bool // there were once more pods than it remembers
-}
+// Keys under which waits are found, besides those of inventory.PodKeys. A slash
+// cannot begin a namespace, so that kinds of keys do not meet.
+const (
+	roomKey    = "/room"
+	reportsKey = "/reports"
+	proofKey   = "/proof"
+)
 
-// enter notes the pod's last verdict. It comes before the pod is refused, so that
-// a hint about a refused pod never sees an older one.
-func (w *waits) enter(pod *corev1.Pod, v placement.Verdict) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.pods == nil {
-		w.pods = map[types.UID]wait{}
-	}
-	entry := wait{pod: types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, verdict: v}
-	if old, known := w.pods[pod.UID]; known {
-		entry.keys = old.keys // its claims and its name are for good
-	} else {
-		entry.keys = inventory.PodKeys(pod)
-	}
-	w.pods[pod.UID] = entry
-	if len(w.pods) > waitsMost {
-		for uid := range w.pods {
-			if uid != pod.UID {
-				delete(w.pods, uid)
-				break
-			}
-		}
-		w.forgot = true
-	}
-}
+func nodeKey(name string) string { return "/node/" + name }
 
-// leave forgets a pod that has its node, or of which the verdict no longer holds.
-func (w *waits) leave(pod *corev1.Pod) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.pods, pod.UID)
-}
-
-// of returns what the pod waits for, if that is known.
-func (w *waits) of(pod *corev1.Pod) (wait, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	entry, known := w.pods[pod.UID]
-	return entry, known
-}
-
-// forRoom lists the pods that wait for room. It is not complete when there are
-// more pods than are remembered.
-func (w *waits) forRoom() (pods []types.NamespacedName, complete bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, entry := range w.pods {
-		if entry.concerns().room {
-			pods = append(pods, entry.pod)
+// indexKeys are all keys under which the wait is found.
+func (w wait) indexKeys() []string {
+	c := w.concerns()
+	keys := make([]string, 0, len(w.keys)+len(w.nodes)+3)
+	for _, key := range w.keys {
+		if c.siblings || !inventory.KeyOfSiblings(key) {
+			keys = append(keys, key)
 		}
 	}
-	return pods, !w.forgot
+	for _, name := range w.nodes {
+		keys = append(keys, nodeKey(name))
+	}
+	for key, holds := range map[string]bool{roomKey: c.room, reportsKey: c.reports, proofKey: c.proof} {
+		if holds {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // matches says that the wait is about one of the keys, and whether that is a key of

@@ -19,7 +19,6 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 	storagevolume "k8s.io/component-helpers/storage/volume"
-	"k8s.io/klog/v2"
 	fwk "k8s.io/kube-scheduler/framework"
 	"k8s.io/utils/ptr"
 
@@ -29,36 +28,51 @@ import (
 )
 
 // TestNoWakeIsMissed lets objects come, change and go in random orders while pods
-// wait. A pod is decided anew only when a hint wakes it, as in the scheduler. After
-// each event no pod may have a place that its last verdict did not give it: it
-// would wait for ever, beside that place.
+// wait. A pod is decided anew only when a change wakes it, as in the scheduler, and
+// sometimes the change comes while its verdict is being found. After each change no
+// pod may have a place that its last verdict did not give it: it would wait for ever,
+// beside that place. That the index finds all whom a change helps is held as well.
 func TestNoWakeIsMissed(t *testing.T) {
 	asked, woken := 0, 0
 	for seed := range uint64(200) {
 		y := newDormitory(t, seed)
 		for range 120 {
-			resource, old, now := y.disturb()
+			var resource fwk.EventResource
+			var old, now any
+			disturb := func() {
+				resource, old, now = y.disturb()
+				y.hear(resource, old, now)
+			}
+			if y.IntN(4) == 0 { // just when one of them is being decided on
+				y.decideBeside(y.pods[y.IntN(len(y.pods))], disturb)
+			} else {
+				disturb()
+			}
 			for _, pod := range y.pods {
 				asked++
-				if y.wakes(pod, resource, old, now) {
+				if y.due(pod) {
 					woken++
 					y.decide(pod)
 				}
 			}
 			y.prove()
+			y.plugin.sleepers.hear(proof())
 			for _, pod := range y.pods {
+				if y.due(pod) {
+					y.decide(pod)
+				}
 				missed := maps.Clone(y.places(pod))
 				maps.DeleteFunc(missed, func(node string, _ bool) bool { return y.known[pod.Name][node] })
 				if len(missed) > 0 {
-					t.Fatalf("seed %d: %s sleeps and may go to %v, after an event of %s: %v to %v\nlast verdict %+v",
+					t.Fatalf("seed %d: %s sleeps and may go to %v, after a change of %s: %v to %v\nlast verdict %+v",
 						seed, pod.Name, slices.Collect(maps.Keys(missed)), resource, old, now, y.last[pod.Name])
 				}
 			}
 		}
 	}
-	t.Logf("%d of %d hints wake", woken, asked)
+	t.Logf("%d of %d questions wake", woken, asked)
 	if woken*2 > asked {
-		t.Errorf("%d of %d hints wake a pod: they are not narrow", woken, asked)
+		t.Errorf("%d of %d changes wake a pod: they are not narrow", woken, asked)
 	}
 }
 
@@ -87,7 +101,8 @@ func newDormitory(t *testing.T, seed uint64) *dormitory {
 	factory.WaitForCacheSync(t.Context().Done())
 	core, storage := factory.Core().V1(), factory.Storage().V1()
 	d := &dormitory{
-		T: t, Rand: rand.New(rand.NewPCG(seed, 1)), plugin: &VolumeHome{inventory: i}, client: client,
+		T: t, Rand: rand.New(rand.NewPCG(seed, 1)), client: client,
+		plugin: &VolumeHome{inventory: i, sleepers: newSleepers(func(*corev1.Pod) {})},
 		stores: map[fwk.EventResource]cache.Indexer{
 			fwk.PersistentVolume: core.PersistentVolumes().Informer().GetIndexer(), fwk.PersistentVolumeClaim: core.PersistentVolumeClaims().Informer().GetIndexer(),
 			fwk.Node: core.Nodes().Informer().GetIndexer(), fwk.CSIStorageCapacity: storage.CSIStorageCapacities().Informer().GetIndexer(),
@@ -120,23 +135,42 @@ func newDormitory(t *testing.T, seed uint64) *dormitory {
 
 // decide is what PreFilter does, and notes the places that the pod has then.
 func (d *dormitory) decide(pod *corev1.Pod) {
-	d.prove()
-	verdict := d.verdict(pod)
-	d.plugin.waits.enter(pod, verdict)
-	d.last[pod.Name], d.known[pod.Name] = verdict, d.places(pod)
+	d.Helper()
+	d.decideBeside(pod, func() {})
 }
 
-func (d *dormitory) verdict(pod *corev1.Pod) placement.Verdict {
+// decideBeside has something change after the facts were read. The places are those
+// of the facts.
+func (d *dormitory) decideBeside(pod *corev1.Pod, disturb func()) {
+	d.Helper()
+	d.prove()
+	d.plugin.sleepers.begin(pod)
+	verdict, request, facts := d.verdict(pod)
+	d.last[pod.Name], d.known[pod.Name] = verdict, d.places(pod)
+	disturb()
+	d.plugin.sleepers.enter(pod, waitOf(pod, verdict, request, facts))
+}
+
+// due says that the pod is to be tried again.
+func (d *dormitory) due(pod *corev1.Pod) bool {
+	s := d.plugin.sleepers
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pods[pod.UID].due
+}
+
+func (d *dormitory) verdict(pod *corev1.Pod) (placement.Verdict, placement.Request, placement.Facts) {
 	request, reason := d.plugin.inventory.Request(pod)
 	if reason != nil {
-		return placement.Verdict{Action: placement.Refuse, Reason: *reason}
+		return placement.Verdict{Action: placement.Refuse, Reason: *reason}, request, placement.Facts{}
 	}
-	return placement.Decide(request, d.plugin.inventory.Facts(request))
+	facts := d.plugin.inventory.Facts(request)
+	return placement.Decide(request, facts), request, facts
 }
 
 // places are the nodes to which the plugin would let the pod go now.
 func (d *dormitory) places(pod *corev1.Pod) map[string]bool {
-	verdict := d.verdict(pod)
+	verdict, _, _ := d.verdict(pod)
 	places := map[string]bool{}
 	switch verdict.Action {
 	case placement.Pin:
@@ -151,20 +185,51 @@ func (d *dormitory) places(pod *corev1.Pod) map[string]bool {
 	return places
 }
 
-// wakes asks the hint, as the scheduler does.
-func (d *dormitory) wakes(pod *corev1.Pod, resource fwk.EventResource, old, now any) bool {
+// hear tells of a change as the informers do, and holds the index to finding all
+// whom it helps.
+func (d *dormitory) hear(resource fwk.EventResource, old, now any) {
 	d.Helper()
-	for _, e := range d.plugin.events() {
-		if e.Event.Resource != resource {
-			continue
-		}
-		hint, err := e.QueueingHintFn(klog.Background(), pod, old, now)
-		if err != nil {
-			d.Fatal(err)
-		}
-		return hint == fwk.Queue
+	c, matters := d.changeOf(resource, old, now)
+	if !matters {
+		return
 	}
-	return false // an event in which nobody is interested
+	found := d.plugin.sleepers.concerned(change{keys: c.keys, all: c.all, help: func(wait) bool { return false }})
+	for _, pod := range d.pods {
+		w, known := d.plugin.sleepers.of(pod.UID)
+		if _, is := found[pod.UID]; known && !is && c.help(w) {
+			d.Fatalf("the index does not find %s, whom a change of %s helps: %v to %v", pod.Name, resource, old, now)
+		}
+	}
+	d.plugin.sleepers.hear(c)
+}
+
+// changeOf is what the handlers of informers make of an event.
+func (d *dormitory) changeOf(resource fwk.EventResource, old, now any) (change, bool) {
+	p := d.plugin
+	switch resource {
+	case fwk.PersistentVolume:
+		return p.volumeChange(of[corev1.PersistentVolume](d, old), of[corev1.PersistentVolume](d, now))
+	case fwk.PersistentVolumeClaim:
+		return p.claimChange(of[corev1.PersistentVolumeClaim](d, old), of[corev1.PersistentVolumeClaim](d, now))
+	case fwk.Node:
+		return p.nodeChange(of[corev1.Node](d, old), of[corev1.Node](d, now))
+	case fwk.CSIStorageCapacity:
+		return p.capacityChange(of[storagev1.CSIStorageCapacity](d, old), of[storagev1.CSIStorageCapacity](d, now))
+	case fwk.StorageClass:
+		return classChange(of[storagev1.StorageClass](d, old), of[storagev1.StorageClass](d, now))
+	}
+	if assumed := of[corev1.Pod](d, old); assumed != nil {
+		return p.departure(assumed.Spec.NodeName), true
+	}
+	return change{}, false
+}
+
+func of[T any](d *dormitory, o any) *T {
+	t, err := as[T](o)
+	if err != nil {
+		d.Fatal(err)
+	}
+	return t
 }
 
 // prove has all reports compared with an API server that has what the stores have.
@@ -242,7 +307,7 @@ func (d *dormitory) promise(pod *corev1.Pod, node string) (fwk.EventResource, an
 		assumed.Spec.NodeName = held
 		return fwk.AssignedPod, assumed, nil
 	}
-	if v := d.verdict(pod); v.Action == placement.Allow && d.plugin.inventory.Promise(request.Member, node, v) == nil {
+	if v, _, _ := d.verdict(pod); v.Action == placement.Allow && d.plugin.inventory.Promise(request.Member, node, v) == nil {
 		d.debts[pod.Name] = node
 	}
 	return fwk.AssignedPod, nil, nil
@@ -267,13 +332,22 @@ func (d *dormitory) node(name, vg string) *corev1.Node {
 }
 
 func (d *dormitory) capacity(node, vg string) *storagev1.CSIStorageCapacity {
-	return &storagev1.CSIStorageCapacity{
+	c := &storagev1.CSIStorageCapacity{
 		ObjectMeta: metav1.ObjectMeta{Namespace: volume.SystemNamespace, Name: node, UID: d.uid(), Annotations: map[string]string{
 			volume.AnnotationNode: node, volume.AnnotationVGUUID: vg, volume.AnnotationVGSeqno: strconv.Itoa(d.IntN(6)),
 		}},
 		StorageClassName: "berth",
 		Capacity:         resource.NewQuantity(d.Int64N(30)<<30, resource.BinarySI),
 	}
+	if d.IntN(6) == 0 { // its disks know of somebody's
+		pod := d.pods[d.IntN(len(d.pods))]
+		c.Annotations[volume.AnnotationHomes] = volume.Home{
+			Namespace: "shop", Claim: "data-" + pod.Name, Generation: 1, VGUUID: fmt.Sprintf("g%d", d.IntN(4)), Seqno: d.IntN(6),
+			APIServer: []string{"now", "before"}[d.IntN(2)],
+			Member:    volume.Member{StatefulSet: pod.OwnerReferences[0].Name, Ordinal: int(pod.Name[len(pod.Name)-1] - '0'), Replicas: 2},
+		}.String()
+	}
+	return c
 }
 
 func (d *dormitory) volume(pod *corev1.Pod, vg string) *corev1.PersistentVolume {
@@ -311,68 +385,8 @@ func (d *dormitory) claim(pod *corev1.Pod, node string) *corev1.PersistentVolume
 	if d.IntN(2) == 0 {
 		c.Annotations[storagevolume.AnnSelectedNode] = node
 	}
+	if d.IntN(6) == 0 {
+		c.Annotations[volume.AnnotationAbandoned] = "1"
+	}
 	return c
-}
-
-// TestHintsAreNarrow has pods wait for different things, and an event of each kind:
-// it wakes those whom it can help, and nobody else.
-func TestHintsAreNarrow(t *testing.T) {
-	d := newDormitory(t, 0)
-	for _, store := range d.stores {
-		if err := store.Replace(nil, ""); err != nil {
-			t.Fatal(err)
-		}
-	}
-	capacity := func(free int64, seqno string) *storagev1.CSIStorageCapacity {
-		c := d.capacity("n1", "g1")
-		c.UID, c.Capacity = "n1", resource.NewQuantity(free<<30, resource.BinarySI)
-		c.Annotations[volume.AnnotationVGSeqno] = seqno
-		return c
-	}
-	revised := func(pod *corev1.Pod, seqno string) *corev1.PersistentVolume {
-		pv := d.volume(pod, "g1")
-		pv.UID, pv.Spec.ClaimRef.UID = "pv", ""
-		pv.Annotations[volume.AnnotationAPIServer], pv.Annotations[volume.AnnotationVGSeqno] = "now", seqno
-		return pv
-	}
-	away, full := d.pods[0], d.pods[2] // db-0 waits for its node, web-0 for room
-	d.plugin.waits.enter(away, placement.Verdict{Action: placement.Refuse, Reason: placement.Reason{Code: placement.CodeHomeNotReady, Node: "n1"}})
-	d.plugin.waits.enter(full, placement.Verdict{Action: placement.Allow, Blank: []placement.Claim{{
-		ClaimName: placement.ClaimName{Namespace: "shop", Name: "data-web-0"}, Class: "berth", Bytes: 10 << 30,
-	}}})
-	for _, x := range []struct {
-		name     string
-		resource fwk.EventResource
-		old, now any
-		stored   any // what the store has when the hint is asked
-		woken    []string
-	}{
-		{"room for the one that waits for it", fwk.CSIStorageCapacity, capacity(1, "1"), capacity(20, "1"), capacity(20, "1"), []string{"web-0"}},
-		{"more room, and not enough", fwk.CSIStorageCapacity, capacity(1, "1"), capacity(2, "1"), capacity(2, "1"), nil},
-		{"less room", fwk.CSIStorageCapacity, capacity(30, "1"), capacity(20, "1"), capacity(20, "1"), nil},
-		{"a revision without room", fwk.CSIStorageCapacity, capacity(1, "1"), capacity(1, "2"), capacity(1, "2"), nil},
-		{"the own volume", fwk.PersistentVolume, nil, revised(away, "1"), nil, []string{"db-0"}},
-		{"a revision of the own volume", fwk.PersistentVolume, revised(away, "1"), revised(away, "2"), nil, nil},
-		{"a sibling's volume, for the one that waits for its node", fwk.PersistentVolume, nil, revised(d.pods[1], "1"), nil, nil},
-		{"a sibling's volume, for the one that keeps away from it", fwk.PersistentVolume, nil, revised(d.pods[3], "1"), nil, []string{"web-0"}},
-	} {
-		t.Run(x.name, func(t *testing.T) {
-			if x.stored != nil {
-				if err := d.stores[fwk.CSIStorageCapacity].Update(x.stored); err != nil {
-					t.Fatal(err)
-				}
-			} else if err := d.stores[fwk.CSIStorageCapacity].Replace(nil, ""); err != nil {
-				t.Fatal(err)
-			}
-			var woken []string
-			for _, pod := range []*corev1.Pod{away, full} {
-				if d.wakes(pod, x.resource, x.old, x.now) {
-					woken = append(woken, pod.Name)
-				}
-			}
-			if !slices.Equal(woken, x.woken) {
-				t.Errorf("%v are woken, want %v", woken, x.woken)
-			}
-		})
-	}
 }
