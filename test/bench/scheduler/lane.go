@@ -32,6 +32,7 @@ type lane struct {
 	sched   *scheduler.Scheduler
 	client  kubernetes.Interface
 	gate    *gate
+	home    int               // members that have come home in a storm
 	adapt   func(*corev1.Pod) // what a pod needs besides to be seen by this lane
 	stop    context.CancelFunc
 }

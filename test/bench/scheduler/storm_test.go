@@ -19,7 +19,7 @@ func TestStorm(t *testing.T) {
 	for _, row := range report.Rows {
 		t.Log(row)
 	}
-	if len(report.Rows) != 4 {
-		t.Errorf("%d rows, want a calm and a storm over two schedulers", len(report.Rows))
+	if len(report.Rows) != 6 {
+		t.Errorf("%d rows, want a calm, a wind and a storm over two schedulers", len(report.Rows))
 	}
 }
