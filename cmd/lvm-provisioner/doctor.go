@@ -80,7 +80,7 @@ func examine(report *lvm.Report) []lvm.Finding {
 			add(vg.Name, "vgrename UUID NAME", "%d volume groups have this name, one has UUID %s", n, vg.UUID)
 		}
 		if vg.MissingPVs > 0 {
-			add(vg.Name, "bring the disks back (pvs, lvmdevices)", "%d physical volumes are missing, nothing is written", vg.MissingPVs)
+			add(vg.Name, "bring the disks back (pvs, lvmdevices); one that is back and still called missing: vgextend --restoremissing "+vg.Name+" DISK", "%d physical volumes are missing, nothing is written", vg.MissingPVs)
 		}
 		if vg.SystemID != "" {
 			add(vg.Name, "vgchange --systemid '' when the disks move between machines", "belongs to system ID %s: after a new installation lvm takes it for another machine's", vg.SystemID)

@@ -18,6 +18,8 @@ var (
 	ErrExists = errors.New("already exists")
 	// ErrNotFound says that the volume group or the logical volume is not there.
 	ErrNotFound = errors.New("not found")
+	// ErrSameSize says that a volume is as large as it was to become, or larger.
+	ErrSameSize = errors.New("nothing to extend")
 	// ErrPartial says that physical volumes of the volume group are missing.
 	ErrPartial = errors.New("physical volumes are missing")
 	// ErrInUse says that somebody holds the device.
@@ -98,6 +100,9 @@ var texts = []struct {
 	{"allocatable extents", ErrNoSpace}, // "Insufficient suitable contiguous allocatable extents"
 	{"is above threshold, new volumes are not allowed", ErrNoSpace},
 	{"over the autoextend threshold", ErrNoSpace},
+	{"must not exceed number of physical volumes", ErrNoSpace},
+	{"matches existing size", ErrSameSize},
+	{"not larger than existing size", ErrSameSize},
 	{"already exists in volume group", ErrExists},
 	{"already exists in Volume group", ErrExists},
 	{"while PVs are missing", ErrPartial},
@@ -107,6 +112,7 @@ var texts = []struct {
 	{" in use.", ErrInUse},
 	{"Failed to find logical volume", ErrNotFound},
 	{"logical volume(s) not found", ErrNotFound},
+	{"not found in volume group", ErrNotFound}, // lvrename, lvextend
 	{"Cannot process volume group", ErrNotFound},
 	{"\" not found", ErrNotFound}, // Volume group "…" not found
 }

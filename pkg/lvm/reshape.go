@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -15,30 +16,32 @@ func (s *System) Deactivate(ctx context.Context, vg VG, lv LV) error {
 	return s.change(ctx, vg, "deactivate", "lvchange", "-y", "-a", "n", vg.Name+"/"+lv.Name)
 }
 
-// SwapTags takes tags off and puts others on in a single transaction.
-// Repeating it is harmless.
+// SwapTags takes tags off and puts others on in a single transaction; a tag that
+// is among both stays on. Repeating it is harmless.
 func (s *System) SwapTags(ctx context.Context, vg VG, lv LV, off, on []string) error {
-	args := []string{"lvchange"}
-	for _, tag := range off {
-		args = append(args, "--deltag", tag)
-	}
-	for _, tag := range on {
-		args = append(args, "--addtag", tag)
-	}
+	args := append([]string{"lvchange"}, swap(off, on)...)
 	return s.change(ctx, vg, "swap-tag", append(args, vg.Name+"/"+lv.Name)...)
 }
 
 // SwapGroupTags takes tags off a volume group and puts others on in a single
 // transaction. Repeating it is harmless.
 func (s *System) SwapGroupTags(ctx context.Context, vg VG, off, on []string) error {
-	args := []string{"vgchange"}
+	args := append([]string{"vgchange"}, swap(off, on)...)
+	return s.change(ctx, vg, "group-tags", append(args, vg.Name)...)
+}
+
+// swap are the arguments that take tags off and put others on. Of a tag that is
+// among both lvm would put it on first and then take it off.
+func swap(off, on []string) (args []string) {
 	for _, tag := range off {
-		args = append(args, "--deltag", tag)
+		if !slices.Contains(on, tag) {
+			args = append(args, "--deltag", tag)
+		}
 	}
 	for _, tag := range on {
 		args = append(args, "--addtag", tag)
 	}
-	return s.change(ctx, vg, "group-tags", append(args, vg.Name)...)
+	return args
 }
 
 // Rename gives the volume another name; UUID, tags and content stay.

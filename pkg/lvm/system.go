@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 )
 
@@ -79,6 +80,13 @@ func (s *System) Create(ctx context.Context, vg VG, name string, size int64, lay
 	return s.change(ctx, vg, "create", append(args, vg.Name)...)
 }
 
+// DevicePath is where the device-mapper node of an active volume is. Dashes in
+// names are doubled (libdm, dm_build_dm_name).
+func DevicePath(vg, lv string) string {
+	double := func(name string) string { return strings.ReplaceAll(name, "-", "--") }
+	return "/dev/mapper/" + double(vg) + "-" + double(lv)
+}
+
 // Activate makes the volume's device appear.
 func (s *System) Activate(ctx context.Context, vg VG, lv LV) error {
 	if s.metadataOnly {
@@ -93,10 +101,16 @@ func (s *System) SwapTag(ctx context.Context, vg VG, lv LV, off, on string) erro
 	return s.change(ctx, vg, "swap-tag", "lvchange", "--deltag", off, "--addtag", on, vg.Name+"/"+lv.Name)
 }
 
-// change runs a command that writes to a volume group, once that is allowed.
+// change runs a command that writes to a volume group, once that is allowed. While
+// disks are missing it is not: lvm would change tags and remove volumes, and call
+// the disks missing even when they are back, until somebody runs vgextend
+// --restoremissing (2.03.16).
 func (s *System) change(ctx context.Context, vg VG, site string, args ...string) error {
 	if err := s.guard(); err != nil {
 		return fmt.Errorf("%s: %w", site, err)
+	}
+	if vg.MissingPVs > 0 {
+		return fmt.Errorf("%s: %w in volume group %s", site, ErrPartial, vg.Name)
 	}
 	return s.alone(ctx, vg, site, args...)
 }

@@ -75,7 +75,7 @@ func vgAmbiguous(vg, node string, n int) Reason {
 }
 
 func vgPartial(vg, node string, missing int) Reason {
-	return Reason{CodeVGPartial, fmt.Sprintf("%d physical volumes of volume group %q on node %s are missing, nothing is written to it: bring the disks back", missing, vg, node)}
+	return Reason{CodeVGPartial, fmt.Sprintf("%d physical volumes of volume group %q on node %s are missing, nothing is written to it: bring the disks back; one that is back and still called missing: vgextend --restoremissing %s DISK", missing, vg, node, vg)}
 }
 
 func noSpace(vg, node string, need, free int64) Reason {

@@ -35,9 +35,11 @@ type group struct {
 	pvs     int64
 	tags    []string
 	mdaFree int64
-	missing int
-	seqno   int
-	volumes []*Volume
+	// missing is how many are gone; flagged how many were when the metadata was
+	// changed, which lvm remembers.
+	missing, flagged int
+	seqno            int
+	volumes          []*Volume
 }
 
 // Volume is a logical volume in memory.
@@ -67,6 +69,8 @@ type Volume struct {
 	Wiped []string
 	// Formats counts the runs of mkfs.
 	Formats int
+	// parts are the extents on each physical volume.
+	parts []int64
 }
 
 // NewDisk returns a machine with one volume group of each name, of the given
@@ -137,6 +141,14 @@ func (d *Disk) LosePV(vg string, missing int) {
 	}
 }
 
+func (g *group) gone() int { return max(g.missing, g.flagged) }
+
+// changed notes a change of the metadata.
+func (g *group) changed() {
+	g.seqno++
+	g.flagged = max(g.flagged, g.missing)
+}
+
 // Violations returns what happened that must never happen.
 func (d *Disk) Violations() []string {
 	d.mu.Lock()
@@ -185,6 +197,9 @@ func (d *Disk) run(name string, args []string) (out []byte, code int, stderr str
 }
 
 func (d *Disk) lvm(args []string) ([]byte, int, string) {
+	if text := usage(args); text != "" {
+		return nil, 3, text
+	}
 	switch args[0] {
 	case "fullreport":
 		return d.report(), 0, ""
@@ -208,7 +223,7 @@ func (d *Disk) create(args []string) ([]byte, int, string) {
 		if g.name != vg {
 			continue
 		}
-		if g.missing > 0 {
+		if g.gone() > 0 {
 			return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", vg)
 		}
 		if slices.ContainsFunc(g.volumes, func(v *Volume) bool { return v.Name == name }) {
@@ -242,8 +257,10 @@ func (d *Disk) change(args []string) ([]byte, int, string) {
 				return nil, 0, ""
 			}
 			off, on := every(args, "--deltag"), every(args, "--addtag")
-			v.Tags = append(slices.DeleteFunc(v.Tags, func(t string) bool { return slices.Contains(off, t) || slices.Contains(on, t) }), on...)
-			g.seqno++
+			// lvm takes off after it has put on: a tag that is in both is gone.
+			v.Tags = append(slices.DeleteFunc(v.Tags, func(t string) bool { return slices.Contains(on, t) }), on...)
+			v.Tags = slices.DeleteFunc(v.Tags, func(t string) bool { return slices.Contains(off, t) })
+			g.changed()
 			return nil, 0, ""
 		}
 	}
@@ -288,9 +305,7 @@ func (d *Disk) device(path string) *Volume {
 	return nil
 }
 
-func devicePath(g *group, v *Volume) string {
-	return "/dev/mapper/" + strings.ReplaceAll(g.name, "-", "--") + "-" + strings.ReplaceAll(v.Name, "-", "--")
-}
+func devicePath(g *group, v *Volume) string { return lvm.DevicePath(g.name, v.Name) }
 
 func (d *Disk) report() []byte {
 	type row map[string]string
@@ -304,13 +319,17 @@ func (d *Disk) report() []byte {
 	for _, g := range d.groups {
 		s := section{VG: []row{{
 			"vg_uuid": g.uuid, "vg_name": g.name, "vg_size": number(g.extents * ExtentSize), "vg_free": number(g.free() * ExtentSize),
-			"vg_extent_size": number(ExtentSize), "vg_missing_pv_count": strconv.Itoa(g.missing), "vg_seqno": strconv.Itoa(g.seqno),
+			"vg_extent_size": number(ExtentSize), "vg_missing_pv_count": strconv.Itoa(g.gone()), "vg_seqno": strconv.Itoa(g.seqno),
 			"vg_tags": strings.Join(g.tags, ","), "vg_mda_size": "1044480", "vg_mda_free": number(g.mdaFree), "vg_systemid": "",
 		}}}
 		for i, free := range g.freeOf() {
+			missing := "" // the last ones go first
+			if int64(i) >= g.pvs-int64(g.gone()) {
+				missing = "missing"
+			}
 			s.PV = append(s.PV, row{
 				"pv_uuid": fmt.Sprintf("%s-pv%d", g.uuid, i), "pv_name": fmt.Sprintf("/dev/%s%d", g.name, i),
-				"pv_size": number(g.extents / g.pvs * ExtentSize), "pv_free": number(free * ExtentSize), "pv_missing": "",
+				"pv_size": number(g.extents / g.pvs * ExtentSize), "pv_free": number(free * ExtentSize), "pv_missing": missing,
 			})
 		}
 		for _, v := range g.volumes {

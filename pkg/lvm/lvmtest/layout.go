@@ -10,7 +10,13 @@ import (
 )
 
 // SetPVs spreads the volume group evenly over n physical volumes.
-func (d *Disk) SetPVs(vg string, n int64) { d.group(vg).pvs = n }
+func (d *Disk) SetPVs(vg string, n int64) {
+	g := d.group(vg)
+	g.pvs = n
+	for _, v := range g.volumes {
+		v.parts = nil // laid out anew
+	}
+}
 
 // SetUUID makes the volume group unlike those of other machines.
 func (d *Disk) SetUUID(vg, uuid string) { d.group(vg).uuid = uuid }
@@ -28,12 +34,10 @@ func (d *Disk) tagGroup(args []string) ([]byte, int, string) {
 	if g.name == "" {
 		return nil, 5, fmt.Sprintf("Volume group %q not found\nCannot process volume group %s", name, name)
 	}
-	if g.missing > 0 {
-		return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", name)
-	}
 	off, on := every(args, "--deltag"), every(args, "--addtag")
-	g.tags = append(slices.DeleteFunc(g.tags, func(t string) bool { return slices.Contains(off, t) || slices.Contains(on, t) }), on...)
-	g.seqno++
+	g.tags = append(slices.DeleteFunc(g.tags, func(t string) bool { return slices.Contains(on, t) }), on...)
+	g.tags = slices.DeleteFunc(g.tags, func(t string) bool { return slices.Contains(off, t) })
+	g.changed()
 	return nil, 0, ""
 }
 
@@ -68,15 +72,29 @@ func (g *group) freeOf() []int64 {
 		free[i] = g.extents / g.pvs
 	}
 	for _, v := range g.volumes {
-		take(free, v)
+		for i, n := range v.parts {
+			free[i] -= n
+		}
+	}
+	for _, v := range g.volumes {
+		if v.parts == nil {
+			v.parts = make([]int64, g.pvs)
+			take(free, v, v.Extents)
+		}
 	}
 	return free
 }
 
-// take lays the volume on the physical volumes: one copy or stripe on each of
-// those with the most room, a linear volume on the first that have any.
-func take(free []int64, v *Volume) {
-	n, each := int64(v.Layout.Stripes), v.Extents
+// take lays so many extents more of the volume on the physical volumes, as
+// lib/metadata/lv_manip.c of lvm2 does where room is not in pieces: one copy or
+// stripe on each of the first that have room for it; of a linear volume all on
+// one where it is already, else on the first that has room, else on the largest.
+func take(free []int64, v *Volume, extents int64) {
+	n, each := int64(v.Layout.Stripes), extents
+	lay := func(i int, part int64) {
+		free[i] -= part
+		v.parts[i] += part
+	}
 	switch v.Layout.Type {
 	case lvm.Thin:
 		return
@@ -85,17 +103,38 @@ func take(free []int64, v *Volume) {
 	case lvm.RAID1:
 		n, each = 2, each+1
 	default:
-		for i := range free {
-			part := min(free[i], each)
-			free[i] -= part
+		for i, has := range v.parts {
+			if has > 0 && free[i] >= each {
+				lay(i, each)
+				return
+			}
+		}
+		for each > 0 {
+			i := roomiest(free, each, nil)
+			part := max(min(free[i], each), 1) // refusal looks for less than nothing
+			lay(i, part)
 			each -= part
 		}
 		return
 	}
+	used := map[int]bool{}
 	for range n {
-		i := slices.Index(free, slices.Max(free))
-		free[i] -= each
+		best := roomiest(free, each, used)
+		used[best] = true
+		lay(best, each)
 	}
+}
+
+// roomiest is the first physical volume, of those not used, that can hold most of
+// what is needed.
+func roomiest(free []int64, needed int64, used map[int]bool) int {
+	best := -1
+	for i := range free {
+		if !used[i] && (best < 0 || min(free[i], needed) > min(free[best], needed)) {
+			best = i
+		}
+	}
+	return best
 }
 
 func (g *group) free() int64 {
@@ -129,7 +168,8 @@ func (g *group) refusal(v *Volume) string {
 	if v.Layout.Type == lvm.RAID1 && len(free) < 2 {
 		return fmt.Sprintf("Insufficient suitable allocatable extents for logical volume %s: %d more required", v.Name, v.Extents)
 	}
-	take(free, v)
+	v.parts = make([]int64, g.pvs)
+	take(free, v, v.Extents)
 	if short := slices.Min(free); short < 0 {
 		return fmt.Sprintf("Insufficient suitable allocatable extents for logical volume %s: %d more required", v.Name, -short)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // reshape plays lvremove, lvrename and lvextend.
@@ -17,16 +18,21 @@ func (d *Disk) reshape(args []string) ([]byte, int, string) {
 		if i < 0 {
 			continue
 		}
-		if g.missing > 0 {
+		if g.gone() > 0 && args[0] != "lvremove" { // which lvm lets through
 			return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", g.name)
 		}
 		code, stderr := d.reshapeOne(g, i, args)
 		if code == 0 {
-			g.seqno++
+			g.changed()
 		}
 		return nil, code, stderr
 	}
-	return nil, 5, fmt.Sprintf("Failed to find logical volume %q", path)
+	vg, lv, _ := strings.Cut(path, "/")
+	return nil, 5, map[string]string{
+		"lvremove": fmt.Sprintf("Failed to find logical volume %q", path),
+		"lvrename": fmt.Sprintf("Existing logical volume %q not found in volume group %q", lv, vg),
+		"lvextend": fmt.Sprintf("Logical volume %s not found in volume group %s.", lv, vg),
+	}[args[0]]
 }
 
 func (d *Disk) reshapeOne(g *group, i int, args []string) (code int, stderr string) {
@@ -49,11 +55,14 @@ func (d *Disk) reshapeOne(g *group, i int, args []string) (code int, stderr stri
 	case "lvextend":
 		extents, _ := strconv.ParseInt(after(args, "-l"), 10, 64)
 		switch {
-		case extents <= v.Extents:
+		case extents < v.Extents:
+			return 5, fmt.Sprintf("New size given (%d extents) not larger than existing size (%d extents)", extents, v.Extents)
+		case extents == v.Extents:
 			return 5, fmt.Sprintf("New size (%d extents) matches existing size (%d extents).", extents, v.Extents)
 		case extents-v.Extents > g.free():
 			return 5, fmt.Sprintf("Insufficient free space: %d extents needed, but only %d available", extents-v.Extents, g.free())
 		}
+		take(g.freeOf(), v, extents-v.Extents)
 		v.Extents = extents
 	}
 	return 0, ""
