@@ -110,6 +110,11 @@ bench-validate: deps ## galera-init validate beside innochecksum, dd and the ser
 	go build -o $(BIN)/bench-validate ./test/bench/validate
 	$(BIN)/bench-validate
 
+.PHONY: bench-volumes
+bench-volumes: control-plane ## 3, 100 and 1,000 volumes found again after the API lost all objects, and an idle agent (needs root)
+	go build -o $(BIN)/bench-volumes ./test/bench/volumes
+	$(BIN)/bench-volumes
+
 .PHONY: outages
 outages: bed-build ## the test bed's long outages: nodes away, a partition, a second power cut, damage, scaling
 	go test ./test/e2e -tags outages -v -timeout 75m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale'

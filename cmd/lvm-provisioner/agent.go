@@ -91,7 +91,7 @@ func (c *agentCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the API server (outside a pod use --kubeconfig): %w", err)
 	}
-	config.QPS, config.Burst = 50, 100
+	provisioner.Tune(config)
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)

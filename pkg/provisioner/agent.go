@@ -11,12 +11,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	storagelisters "k8s.io/client-go/listers/storage/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/workqueue"
@@ -81,6 +83,9 @@ type Agent struct {
 	// verified holds the UUIDs of the volumes whose content was seen to be right
 	// since this process started.
 	verified map[string]bool
+	// ahead holds what probes found that a pass has made beside each other, by LV
+	// UUID; it ends with the pass.
+	ahead map[string]probe
 	// zeroed holds how many bytes of a volume in the trash are zeroed.
 	zeroed      map[string]int64
 	trashPolicy TrashPolicy
@@ -97,6 +102,14 @@ type Agent struct {
 }
 
 type passResult struct{ err error }
+
+// Tune makes a connection to the API server fit for an agent: a thousand volumes
+// that have to be published again do not wait for it.
+func Tune(config *rest.Config) {
+	config.QPS, config.Burst = 200, 400
+	config.ContentType = runtime.ContentTypeProtobuf
+	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+}
 
 const (
 	// settleTime lets a burst of events become one pass.

@@ -3,6 +3,8 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"k8s.io/klog/v2"
 
@@ -12,8 +14,9 @@ import (
 
 // bringHome makes a ready volume usable: active, known by its file system's
 // UUID, and linked. It costs commands only for a volume that was not verified
-// since the agent started, or that has lost its device or link since.
-func (a *Agent) bringHome(ctx context.Context, v Volume) error {
+// since the agent started, or that has lost its device or link since; one that
+// was just made, and recognised then, is not probed once more.
+func (a *Agent) bringHome(ctx context.Context, v Volume, recognised bool) error {
 	if v.LV.Active && a.verified[v.LV.UUID] && a.links.Points(v.LV.UUID, v.LV.Path) {
 		return nil
 	}
@@ -23,8 +26,10 @@ func (a *Agent) bringHome(ctx context.Context, v Volume) error {
 			return notAvailable(v, err)
 		}
 	}
-	if err := a.recognise(ctx, v); err != nil {
-		return err
+	if !recognised {
+		if err := a.recognise(ctx, v); err != nil {
+			return err
+		}
 	}
 	if err := a.links.Set(v.LV.UUID, v.LV.Path); err != nil {
 		return notAvailable(v, err)
@@ -37,7 +42,11 @@ func (a *Agent) bringHome(ctx context.Context, v Volume) error {
 // recognise looks whether the volume holds what its tags say. Of a raw volume
 // only its user knows what is to be in it: the LV UUID is all its identity.
 func (a *Agent) recognise(ctx context.Context, v Volume) error {
-	content, err := filesystem.Probe(ctx, a.run, v.LV.Path)
+	probe, done := a.ahead[v.LV.UUID]
+	if !done {
+		probe.content, probe.err = filesystem.Probe(ctx, a.run, v.LV.Path)
+	}
+	content, err := probe.content, probe.err
 	if err != nil {
 		return notAvailable(v, err)
 	}
@@ -45,6 +54,47 @@ func (a *Agent) recognise(ctx context.Context, v Volume) error {
 		return contentUnknown(v, content)
 	}
 	return nil
+}
+
+// probe is what a probe of a volume's device found.
+type probe struct {
+	content filesystem.Content
+	err     error
+}
+
+const (
+	// manyProbes is from how many on volumes are probed beside each other, before
+	// the pass asks for them one by one: after a start all of them have to be.
+	manyProbes, probesAtOnce = 16, 8
+)
+
+// probeAhead probes the active volumes that are not home yet, when they are many.
+func (a *Agent) probeAhead(ctx context.Context, all []Volume) map[string]probe {
+	var todo []Volume
+	for _, v := range all {
+		if v.Err == nil && v.Tags.State == volume.Ready && v.LV.Active && !a.verified[v.LV.UUID] {
+			todo = append(todo, v)
+		}
+	}
+	if len(todo) < manyProbes {
+		return nil
+	}
+	found := make([]probe, len(todo))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range probesAtOnce {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
+				found[i].content, found[i].err = filesystem.Probe(ctx, a.run, todo[i].LV.Path)
+			}
+		})
+	}
+	wg.Wait()
+	ahead := map[string]probe{}
+	for i, v := range todo {
+		ahead[v.LV.UUID] = found[i]
+	}
+	return ahead
 }
 
 func isOwn(v Volume, c filesystem.Content) bool {
@@ -56,6 +106,9 @@ func isOwn(v Volume, c filesystem.Content) bool {
 func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) error {
 	if err := a.safety.refuses(); err != nil {
 		return err
+	}
+	if v.VG.MissingPVs > 0 {
+		return vgPartial(v.VG.Name, a.node, v.VG.MissingPVs)
 	}
 	if !v.LV.Active {
 		if err := a.lvm.Activate(ctx, v.VG, v.LV); err != nil {

@@ -63,6 +63,8 @@ func (a *Agent) pass(ctx context.Context) error {
 	// While one volume that may be a claim's data is not on the API, free space
 	// of its volume group is not published either: the scheduler would take the
 	// claim for a new one (invariant I3).
+	a.ahead = a.probeAhead(ctx, f.volumes)
+	defer func() { a.ahead = nil }()
 	hidden := sets.New[string]()
 	var problems []error
 	for _, v := range f.volumes {
@@ -235,7 +237,7 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
 		return err
 	}
 	a.miss(v, pvs)
-	if err := a.bringHome(ctx, v); err != nil {
+	if err := a.bringHome(ctx, v, false); err != nil {
 		return err
 	}
 	step, err := decide(v, pvs)

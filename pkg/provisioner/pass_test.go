@@ -364,3 +364,26 @@ func TestPassConvergesAfterEveryAPIFault(t *testing.T) {
 		}
 	}
 }
+
+// Many volumes are probed beside each other, and each answer is its own volume's.
+func TestManyVolumesFoundAgain(t *testing.T) {
+	f := newFixtureOf(t, 200)
+	f.pass()
+	for i := range manyProbes + 4 {
+		f.mustProvision(fmt.Sprintf("claim-%d", i))
+	}
+	bad := f.disk.Volumes()[7]
+	bad.FSUUID = "another"
+	f.disk.Volumes()[9].Unreadable = true
+	f.wipeAPI()
+	f.start(f.calls)
+	f.pass()
+	if n := len(f.pvs()); n != manyProbes+2 {
+		t.Errorf("%d volumes were published, want %d", n, manyProbes+2)
+	}
+	f.wantEvent(CodeContentUnknown, bad.Name, "another")
+	f.pass()
+	if n := len(f.pvs()); n != manyProbes+2 {
+		t.Errorf("%d volumes are published after another pass", n)
+	}
+}

@@ -70,6 +70,7 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 			return nil, err
 		}
 	}
+	recognised := false
 	if v.Tags.State == volume.Creating {
 		if err := a.finish(ctx, *v, c.MkfsOptions); err != nil {
 			return nil, err
@@ -77,8 +78,9 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 		if v, err = a.mustFind(ctx, o.PVC); err != nil {
 			return nil, err
 		}
+		recognised = true // its content was seen when it was finished
 	}
-	if err := a.bringHome(ctx, *v); err != nil {
+	if err := a.bringHome(ctx, *v, recognised); err != nil {
 		return nil, err
 	}
 	if v.Tags.Class != c.Name {
@@ -191,7 +193,8 @@ func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClai
 }
 
 // create makes the claim's logical volume, in state creating. Everything that
-// can be refused is refused before.
+// can be refused is refused before. What is returned is the volume as it was asked
+// for, without its UUID.
 func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVolumeClaim, generation int) (*Volume, error) {
 	if err := a.safety.refuses(); err != nil {
 		return nil, err
@@ -234,7 +237,7 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	if err != nil {
 		return nil, err
 	}
-	return a.mustFind(ctx, claim)
+	return &Volume{VG: vg, LV: lvm.LV{Name: name, Path: lvm.DevicePath(vg.Name, name), Size: size, Active: true}, Tags: tags}, nil
 }
 
 // memberOf finds the StatefulSet whose controller names a claim like this.
