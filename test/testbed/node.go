@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // uml is the User-Mode Linux kernel of Debian's package user-mode-linux.
@@ -75,6 +77,7 @@ func (b *Bed) PowerOn(ctx context.Context, names ...string) error {
 			vg = ""
 		}
 		argv := []string{
+			"taskset", "--cpu-list", processorFor(n),
 			uml, "mem=" + strconv.Itoa(c.MemoryMB) + "M", "umid=" + b.Namespace() + "-" + name, "uml_dir=" + b.path("run"),
 			"rootfstype=hostfs", "rootflags=" + rootfs, "ro", "quiet", "con=null", "con0=null,fd:1", "con1=null,fd:1",
 			"vec0:transport=tap,ifname=" + clusterTap(n) + ",depth=128,gro=1", "vec1:transport=tap,ifname=" + roomTap(n) + ",depth=128,gro=1",
@@ -88,6 +91,27 @@ func (b *Bed) PowerOn(ctx context.Context, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// processorFor chooses the one processor of this machine on which a node runs.
+// The node has one itself: its kernel and its processes take turns at each system
+// call, and to wake each other across processors costs twice as much (14 and 25
+// microseconds a turn under a hypervisor that keeps page tables by software).
+func processorFor(node int) string {
+	var allowed unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil || allowed.Count() == 0 {
+		return "0"
+	}
+	turn := node % allowed.Count()
+	for cpu := 0; ; cpu++ {
+		if !allowed.IsSet(cpu) {
+			continue
+		}
+		if turn == 0 {
+			return strconv.Itoa(cpu)
+		}
+		turn--
+	}
 }
 
 // PowerOff cuts the power of the named nodes: their kernels end at once, without
