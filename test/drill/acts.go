@@ -24,7 +24,7 @@ func (d *Drill) Install(ctx context.Context) (Act, error) {
 		return act, err
 	}
 	d.write(ctx)
-	if err := d.waitAcknowledged(ctx, rowsBefore, time.Minute); err != nil {
+	if err := d.waitAcknowledged(ctx, rowsBefore, writesLimit); err != nil {
 		return act, err
 	}
 	return act, d.finish(ctx, &act, snapshot{})
@@ -160,7 +160,7 @@ type snapshot struct {
 // begin lets the clients write and notes how everything is.
 func (d *Drill) begin(ctx context.Context) (snapshot, error) {
 	d.write(ctx)
-	if err := d.waitAcknowledged(ctx, rowsBefore, time.Minute); err != nil {
+	if err := d.waitAcknowledged(ctx, rowsBefore, writesLimit); err != nil {
 		return snapshot{}, err
 	}
 	places, err := d.observe.places(ctx, d.Nodes)
@@ -198,7 +198,7 @@ func (d *Drill) cutPower(ctx context.Context, places map[string]Place, between f
 		}
 		if i == 0 {
 			// The others first have to agree that it is gone.
-			if err := d.waitAcknowledged(ctx, rowsBetween, time.Minute); err != nil {
+			if err := d.waitAcknowledged(ctx, rowsBetween, writesLimit); err != nil {
 				return err
 			}
 			if between != nil {
@@ -291,7 +291,7 @@ func (d *Drill) endure(ctx context.Context, name string, ordeal func(context.Con
 // finish ends the clients and records what became of every member.
 func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
 	// The rebuilt cluster takes writes again before it is looked at.
-	if err := d.waitAcknowledged(ctx, rowsBetween, time.Minute); err != nil {
+	if err := d.waitAcknowledged(ctx, rowsBetween, writesLimit); err != nil {
 		return err
 	}
 	d.stop()

@@ -106,7 +106,10 @@ func (d *Drill) eventually(ctx context.Context, limit time.Duration, try func(co
 
 // syncedLimit is how long a rebuild may take on a slow, shared machine before
 // the drill gives up; what it took is measured, not judged.
-const syncedLimit = 5 * time.Minute
+const syncedLimit = 10 * time.Minute
+
+// writesLimit is how long a server that takes writes may need for those of a drill.
+const writesLimit = 3 * time.Minute
 
 // waitSynced waits until every member is Synced in a Primary component and
 // says how long after start the first and the last of them were.

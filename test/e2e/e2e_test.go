@@ -27,7 +27,7 @@ const (
 	upLimit   = 20 * time.Minute
 	downLimit = time.Minute
 	actLimit  = 15 * time.Minute
-	waitLimit = 3 * time.Minute
+	waitLimit = 6 * time.Minute
 )
 
 // spareNodes are switched on by the test that needs more machines.

@@ -200,7 +200,7 @@ func (b *Bed) WaitReady(ctx context.Context, names ...string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if err := b.WaitBooted(ctx, names...); err != nil {
 		return err
