@@ -127,7 +127,7 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	$(MAKE) fuzz FUZZTIME=1000x
 	$(MAKE) explore EXPLORE=90
 	$(MAKE) chaos
-	go test -p 1 -timeout 75m $(SLOW)
+	BERTH_E2E_LIMIT=15m go test -p 1 -timeout 75m $(SLOW)
 
 .PHONY: check
 check: ## the fast part of the tests: lint, unit, race
