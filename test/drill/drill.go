@@ -106,7 +106,7 @@ func (d *Drill) eventually(ctx context.Context, limit time.Duration, try func(co
 
 // syncedLimit is how long a rebuild may take on a slow, shared machine before
 // the drill gives up; what it took is measured, not judged.
-const syncedLimit = 10 * time.Minute
+const syncedLimit = 20 * time.Minute
 
 // writesLimit is how long a server that takes writes may need for those of a drill.
 const writesLimit = 3 * time.Minute

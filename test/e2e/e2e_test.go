@@ -26,7 +26,7 @@ const (
 	bareNode  = "node4" // has disks and no volume group
 	upLimit   = 20 * time.Minute
 	downLimit = time.Minute
-	actLimit  = 15 * time.Minute
+	actLimit  = 30 * time.Minute
 	waitLimit = 6 * time.Minute
 )
 
