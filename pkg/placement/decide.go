@@ -19,7 +19,7 @@ func Decide(r Request, f Facts) Verdict {
 	}
 	v := Verdict{Action: Allow, Blank: blank, own: promisesTo(blank, f)}
 	if home == "" {
-		v.taken = takenBy(r.Member, f)
+		v.taken, v.takenGroups = takenBy(r.Member, f), groupsTakenBy(r.Member, f)
 		return v
 	}
 	beside, reason := shared(r, home, f)

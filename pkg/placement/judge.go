@@ -14,6 +14,9 @@ func (v Verdict) Judge(r Room) Judgement {
 		if !offered {
 			return Judgement{Reason: noVolumeGroup(r.Node, c)}
 		}
+		if sibling, taken := v.takenGroups[p.VG]; taken {
+			return Judgement{Reason: MemberOnNode(r.Node, sibling)}
+		}
 		// Claims of several classes may meet in one group and are added up there.
 		var need int64
 		first := true
@@ -61,6 +64,18 @@ func (v Verdict) available(node string, p Pool) int64 {
 		}
 	}
 	return free
+}
+
+// groupsTakenBy maps each volume group with a volume of a sibling to it. Disks that
+// moved may be offered by their new node before its label has been seen.
+func groupsTakenBy(m Member, f Facts) map[string]Member {
+	taken := map[string]Member{}
+	for _, v := range f.Volumes {
+		if m.Sibling(v.Member) {
+			taken[v.VG] = v.Member
+		}
+	}
+	return taken
 }
 
 // promisesTo picks the promises to the claims.

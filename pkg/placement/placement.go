@@ -221,8 +221,9 @@ type Verdict struct {
 	// accepted by name.
 	Beside []Member
 
-	taken map[string]Member // nodes with a volume of, or a promise to, a sibling
-	own   []Promise         // to the claims in Blank
+	taken       map[string]Member // nodes with a volume of, or a promise to, a sibling
+	takenGroups map[string]Member // volume groups with a volume of a sibling
+	own         []Promise         // to the claims in Blank
 }
 
 // Judgement is what a Verdict says of one node for new volumes.
