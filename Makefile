@@ -139,6 +139,10 @@ check: ## the fast part of the tests: lint, unit, race
 explore: ## the decision and the grants in every order of faults (EXPLORE=150 seconds, MORE=0: how often more each fault)
 	go run ./test/explore/cmd/explore --seconds $(or $(EXPLORE),150) --more $(or $(MORE),0)
 
+.PHONY: volumes-explore
+volumes-explore: ## N random sequences (N=20000) of everything that happens to volumes, from seed SEED (1), against a model
+	SEQUENCES=$(or $(N),20000) SEED=$(or $(SEED),1) go test -count 1 -v -timeout 120m -run TestRandomSequences ./pkg/provisioner
+
 .PHONY: volumes-kill
 volumes-kill: deps control-plane ## kill the real agent, or its lvm, N times (N=200) from seed SEED (1), on real lvm and a real API server
 	KILLS=$(or $(N),200) SEED=$(or $(SEED),1) go test -count 1 -v -timeout 60m -run TestKilled ./test/provisioning

@@ -36,19 +36,18 @@ var claimNames = []string{"data-galera-0", "data-galera-1", "data-galera-2", "sc
 
 func acts() []act {
 	return []act{
+		{"everybody works", 6, (*world).everybodyWorks},
 		{"user makes a claim", 10, (*world).makeClaim},
-		{"scheduler", 14, func(w *world, r *rand.Rand) string {
-			return w.schedule(claimNames[r.IntN(len(claimNames))], r)
-		}},
+		{"scheduler", 14, (*world).scheduleOne},
 		{"agent serves a claim", 14, (*world).agentServes},
 		{"agent passes", 14, (*world).agentPasses},
-		{"agent deletes", 4, (*world).agentDeletes},
+		{"agent deletes", 8, (*world).agentDeletes},
 		{"PV controller", 12, func(w *world, _ *rand.Rand) string { w.controlPVs(); return "looks" }},
-		{"user writes", 6, (*world).write},
+		{"user writes", 8, (*world).write},
 		{"user deletes a claim", 5, (*world).deleteClaim},
-		{"user wants a volume deleted", 3, (*world).wantDeleted},
-		{"user undeletes", 2, (*world).undelete},
-		{"user asks for more", 4, (*world).askMore},
+		{"user wants a volume deleted", 5, (*world).wantDeleted},
+		{"user undeletes", 4, (*world).undelete},
+		{"user asks for more", 6, (*world).askMore},
 		{"PVs lost", 2, (*world).losePV},
 		{"API server loses all", 2, func(w *world, _ *rand.Rand) string {
 			w.wipe()
@@ -63,12 +62,40 @@ func acts() []act {
 		{"agent restarts", 3, (*world).restart},
 		{"second agent", 2, (*world).secondAgent},
 		{"scheduler restarts", 1, func(w *world, _ *rand.Rand) string { w.restartScheduler(); return "empty" }},
-		{"time", 3, func(w *world, r *rand.Rand) string {
-			d := []time.Duration{time.Minute, time.Hour, 8 * 24 * time.Hour}[r.IntN(3)]
+		{"time", 7, func(w *world, r *rand.Rand) string {
+			d := []time.Duration{time.Minute, time.Hour, 8 * 24 * time.Hour, 9 * 24 * time.Hour}[r.IntN(4)]
 			w.clock.Step(d)
 			return d.String()
 		}},
 	}
+}
+
+// everybodyWorks is a quiet while: everything that is on does its work in turn,
+// and nothing goes wrong.
+func (w *world) everybodyWorks(*rand.Rand) string {
+	for range 3 {
+		w.controlPVs()
+		for _, name := range claimNames {
+			w.schedule(name, nil)
+		}
+		for _, m := range w.machines {
+			if m.on && w.idle(m) {
+				w.agentsWork(m)
+			}
+		}
+		w.judge()
+	}
+	return "in turn"
+}
+
+func (w *world) agentsWork(m *machine) (said []string) {
+	for _, p := range slices.Clone(m.agents) {
+		w.sync(p, nil)
+		said = append(said, w.serve(p, nil), w.pass(p, nil))
+		w.sync(p, nil)
+		said = append(said, w.deletes(p, nil))
+	}
+	return said
 }
 
 func (w *world) claim(name string) *corev1.PersistentVolumeClaim {
@@ -133,10 +160,20 @@ func (w *world) askMore(r *rand.Rand) string {
 	return fmt.Sprintf("%s: %d extents", c.Name, extents)
 }
 
+// scheduleOne takes the claims in random order until one can be scheduled.
+func (w *world) scheduleOne(r *rand.Rand) string {
+	for _, i := range r.Perm(len(claimNames)) {
+		if said := w.schedule(claimNames[i], r); said != "" {
+			return said
+		}
+	}
+	return ""
+}
+
 // schedule does what kube-scheduler does with a pod that uses the claim.
 func (w *world) schedule(name string, r *rand.Rand) string {
 	c := w.claim(name)
-	if c == nil || c.Spec.VolumeName != "" || c.Annotations[annSelectedNode] != "" || w.open[name] {
+	if c == nil || c.Spec.VolumeName != "" || c.Annotations[annSelectedNode] != "" || w.isOpen(name) {
 		return ""
 	}
 	w.syncScheduler(r)
@@ -252,13 +289,21 @@ func (w *world) pass(p *agentProcess, r *rand.Rand) string {
 	return w.armed(p, r, p.Pass)
 }
 
+// agentServes lets one agent serve that has a claim to serve, as far as it sees.
 func (w *world) agentServes(r *rand.Rand) string {
-	p := w.agent(r)
-	if p == nil {
-		return ""
+	return w.oneAgent(r, w.serve)
+}
+
+// oneAgent asks the agents in random order until one has something to do.
+func (w *world) oneAgent(r *rand.Rand, do func(p *agentProcess, r *rand.Rand) string) string {
+	all := w.freeAgents()
+	for _, i := range r.Perm(len(all)) {
+		w.sync(all[i], r)
+		if said := do(all[i], r); said != "" {
+			return said
+		}
 	}
-	w.sync(p, r)
-	return w.serve(p, r)
+	return ""
 }
 
 // serve does what the library does for the claims that have the node selected.
@@ -321,12 +366,7 @@ func (w *world) provision(ctx context.Context, p *agentProcess, c *corev1.Persis
 }
 
 func (w *world) agentDeletes(r *rand.Rand) string {
-	p := w.agent(r)
-	if p == nil {
-		return ""
-	}
-	w.sync(p, r)
-	return w.deletes(p, r)
+	return w.oneAgent(r, w.deletes)
 }
 
 // deletes does what the library does for released PVs of policy Delete.
@@ -354,21 +394,30 @@ func (w *world) delete(ctx context.Context, p *agentProcess, pv *corev1.Persiste
 }
 
 // undelete is what a person does who looked at every machine's inventory first:
-// the claim has no other volume.
+// the claim has no other volume, and no sibling moved in with it meanwhile.
 func (w *world) undelete(r *rand.Rand) string {
-	m := w.machines[r.IntN(len(w.machines))]
-	for _, v := range m.survey(w) {
-		if !m.on || !w.idle(m) || v.Err != nil || v.Tags.State != volume.Trash || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) {
-			continue
+	for _, i := range r.Perm(len(w.machines)) {
+		m := w.machines[i]
+		for _, v := range m.survey(w) {
+			if !m.on || !w.idle(m) || v.Err != nil || v.Tags.State != volume.Trash || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.siblingIn(m, v) {
+				continue
+			}
+			_, err := Undelete(context.Background(), lvm.New(m.disk), v.LV.UUID)
+			if err == nil {
+				delete(w.asked, v.LV.UUID)
+				w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
+			}
+			return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
 		}
-		_, err := Undelete(context.Background(), lvm.New(m.disk), v.LV.UUID)
-		if err == nil {
-			delete(w.asked, v.LV.UUID)
-			w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
-		}
-		return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
 	}
 	return ""
+}
+
+func (w *world) siblingIn(m *machine, v Volume) bool {
+	return slices.ContainsFunc(m.survey(w), func(o Volume) bool {
+		return o.VG.UUID == v.VG.UUID && o.LV.UUID != v.LV.UUID && o.Err == nil && o.Tags.State != volume.Trash &&
+			v.Tags.Member.StatefulSet != "" && o.Tags.Member.StatefulSet == v.Tags.Member.StatefulSet
+	})
 }
 
 func podOf(claim string) *corev1.Pod {

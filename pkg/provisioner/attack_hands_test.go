@@ -71,7 +71,8 @@ func (w *world) wantDeletedOf(name string) string {
 
 // losePV takes a PV off the API server. Until its agent has passed, and for as
 // long as its node is away, its claim's volume is known to nobody: the one window
-// of I3 that limitations.md names, in which nothing is scheduled here.
+// of I3 and I4 that limitations.md names, in which neither the claim nor a sibling
+// is scheduled here.
 func (w *world) losePV(r *rand.Rand) string {
 	pvs := w.pvs()
 	if len(pvs) == 0 {
@@ -81,6 +82,17 @@ func (w *world) losePV(r *rand.Rand) string {
 	w.must(w.api.tracker.Delete(pvResource, "", pv.Name))
 	w.open[pv.Spec.ClaimRef.Name] = true
 	return pv.Name
+}
+
+// isOpen says that the window is open for the claim or for a sibling of it.
+func (w *world) isOpen(claim string) bool {
+	_, member := cutMember(claim)
+	for other := range w.open {
+		if _, sibling := cutMember(other); other == claim || member && sibling {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) power(r *rand.Rand) string {
@@ -142,6 +154,7 @@ func (w *world) moveDisks(r *rand.Rand) string {
 			w.powerOff(m)
 		}
 	}
+	w.moves++
 	from.disk.Swap(to.disk)
 	from.foul, to.foul = to.foul, from.foul
 	for _, m := range []*machine{from, to} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
@@ -20,6 +21,8 @@ type model struct {
 	volumes map[string]*logical // by LV UUID, of all that ever were
 	asked   map[string]bool     // LV UUIDs that a user wants deleted
 	open    map[string]bool     // claims whose PV was lost and not published again
+	moves   int                 // of disks
+	sent    map[string]int      // by claim: moves when it was sent to a node, -1 when the node had shown other disks
 	names   int
 	problem string
 	at      int               // the call that goes wrong in a path, see disturbed; 0 is none, -1 is past
@@ -36,6 +39,9 @@ type logical struct {
 	data     bool
 	used     bool // bound to its claim once: before that no data can be in it
 	fsUUID   string
+	misled   bool  // made where it was sent before the disks moved
+	size     int64 // in bytes
+	life     int   // of the API server that had a PV of it last
 }
 
 // lone is the one ready volume of a claim.
@@ -46,7 +52,7 @@ type lone struct {
 }
 
 func newModel() model {
-	return model{volumes: map[string]*logical{}, asked: map[string]bool{}, open: map[string]bool{}, refused: map[string]string{}, reached: map[string]int{}}
+	return model{volumes: map[string]*logical{}, asked: map[string]bool{}, open: map[string]bool{}, sent: map[string]int{}, refused: map[string]string{}, reached: map[string]int{}}
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -109,26 +115,42 @@ func (w *world) judgeDecision(claim, node string, blank bool) {
 	if home := w.holder(claim); home != nil && home.node != node && w.inUse(claim) {
 		w.fail("I3: a blank volume for %s on %s, and its data is on %s", claim, node, home)
 	}
+	w.sent[claim] = w.moves
+	if !w.showsItsDisks(node) {
+		w.sent[claim] = -1
+	}
 	w.judgeRoom(claim, node)
 }
 
-// judgeRoom holds I5 where the scheduler could know: the node has published the
-// group as it is.
-func (w *world) judgeRoom(claim, node string) {
-	for _, c := range w.capacityObjects() {
-		if c.Annotations[volume.AnnotationNode] != node {
-			continue
+// showsItsDisks says that the scheduler has seen a report of the node about the
+// disks that are in it.
+func (w *world) showsItsDisks(node string) bool {
+	i := slices.IndexFunc(w.machines, func(m *machine) bool { return m.node == node })
+	groups := w.machines[i].disk.Groups()
+	for _, o := range w.seen.Storage().V1().CSIStorageCapacities().Informer().GetStore().List() {
+		c := o.(*storagev1.CSIStorageCapacity)
+		if c.Annotations[volume.AnnotationNode] == node && !slices.ContainsFunc(groups, func(g lvmtest.Group) bool { return g.UUID == c.Annotations[volume.AnnotationVGUUID] }) {
+			return false
 		}
-		i := slices.IndexFunc(w.machines, func(m *machine) bool { return m.node == node })
+	}
+	return true
+}
+
+// judgeRoom holds I5 where the scheduler could know: it has seen the group as it
+// is. It knows of every claim that it sent, and of their requests what it has seen.
+func (w *world) judgeRoom(claim, node string) {
+	i := slices.IndexFunc(w.machines, func(m *machine) bool { return m.node == node })
+	for _, o := range w.seen.Storage().V1().CSIStorageCapacities().Informer().GetStore().List() {
+		c := o.(*storagev1.CSIStorageCapacity)
 		for _, g := range w.machines[i].disk.Groups() {
 			free := g.Free * lvmtest.ExtentSize
-			if c.Annotations[volume.AnnotationVGUUID] != g.UUID || c.Capacity.Value() != free {
+			if c.Annotations[volume.AnnotationNode] != node || c.Annotations[volume.AnnotationVGUUID] != g.UUID || c.Capacity.Value() != free {
 				continue
 			}
 			for _, other := range w.claims() {
 				waits := other.Annotations[annSelectedNode] == node && w.holderOfAny(other.Name) == nil
 				if other.Name == claim || waits {
-					free -= requested(&other)
+					free -= w.requestSeen(&other)
 				}
 			}
 			if free < 0 {
@@ -136,6 +158,16 @@ func (w *world) judgeRoom(claim, node string) {
 			}
 		}
 	}
+}
+
+// requestSeen is what the scheduler knows that the claim asks for.
+func (w *world) requestSeen(c *corev1.PersistentVolumeClaim) int64 {
+	o, _, err := w.seen.Core().V1().PersistentVolumeClaims().Informer().GetStore().Get(c)
+	w.must(err)
+	if seen, known := o.(*corev1.PersistentVolumeClaim); known && seen.UID == c.UID {
+		return requested(seen)
+	}
+	return requested(c)
 }
 
 // judge compares the world with the model after an act.
@@ -187,7 +219,9 @@ func (w *world) judgeMachine(m *machine, now map[string]bool, ready map[string]*
 			if other := ready[v.Tags.Claim]; other == nil || !other.used {
 				ready[v.Tags.Claim] = &lone{v, m, w.volumes[uuid].used}
 			}
-			if set := v.Tags.Member.StatefulSet; set != "" && w.volumes[uuid].used {
+			// A claim that was sent to a node by its old report meets the disks that came
+			// instead, and perhaps a sibling on them (limitations.md; seed 27).
+			if set := v.Tags.Member.StatefulSet; set != "" && w.volumes[uuid].used && !w.volumes[uuid].misled {
 				if other := members[v.VG.UUID+set]; other != "" && other != v.Tags.Claim {
 					w.fail("I4: %s and %s share a volume group", v.Tags.Claim, other)
 				}
@@ -205,7 +239,7 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 			w.fail("I3: a blank volume is made for %s on %s, and its data is on %s", t.Claim, m, other)
 		}
 		w.reached["made"]++
-		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State}
+		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size, misled: w.sent[t.Claim] != w.moves}
 		return
 	}
 	if known.claim != t.Claim {
@@ -229,7 +263,10 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 	if known.state == volume.Ready && t.State == volume.Creating {
 		w.fail("I2: volume %s of %s was ready and is being made again", uuid, t.Claim)
 	}
-	known.state, known.deadline = t.State, t.Retirement.Deadline
+	if known.data && v.LV.Size > known.size {
+		w.reached["grown"]++
+	}
+	known.state, known.deadline, known.size = t.State, t.Retirement.Deadline, v.LV.Size
 	if device.Formats > 1 {
 		w.fail("I2: volume %s of %s was formatted %d times", uuid, t.Claim, device.Formats)
 	}
@@ -253,8 +290,12 @@ func (w *world) boundTo(lvUUID string) bool {
 func (w *world) judgePVs() {
 	pvs := map[string]string{}
 	for _, pv := range w.pvs() {
-		if known := w.volumes[pv.Annotations[volume.AnnotationLVUUID]]; known != nil && pv.Status.Phase == corev1.VolumeBound {
-			known.used = true
+		if known := w.volumes[pv.Annotations[volume.AnnotationLVUUID]]; known != nil {
+			known.used = known.used || pv.Status.Phase == corev1.VolumeBound
+			if known.data && known.life < w.life {
+				w.reached["adopted after loss"]++
+			}
+			known.life = w.life
 		}
 		uuid, ref := pv.Annotations[volume.AnnotationLVUUID], pv.Spec.ClaimRef
 		if other := pvs[uuid]; other != "" {
@@ -303,12 +344,7 @@ func (w *world) converge() []string {
 			said = append(said, w.schedule(name, nil))
 		}
 		for _, m := range w.machines {
-			for _, p := range slices.Clone(m.agents) {
-				w.sync(p, nil)
-				said = append(said, w.serve(p, nil), w.pass(p, nil))
-				w.sync(p, nil)
-				said = append(said, w.deletes(p, nil))
-			}
+			said = append(said, w.agentsWork(m)...)
 		}
 		w.judge()
 	}

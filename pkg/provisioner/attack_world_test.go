@@ -229,15 +229,21 @@ func (w *world) restartScheduler() {
 	w.syncScheduler(nil)
 }
 
-// syncScheduler brings the scheduler's stores up to date.
+// syncScheduler brings the scheduler's stores up to date: all, or each with even
+// odds. Volumes are never older than claims (limitations.md; seed 909).
 func (w *world) syncScheduler(r *rand.Rand) {
 	classes, err := w.client.StorageV1().StorageClasses().List(context.Background(), metav1.ListOptions{})
 	w.must(err)
+	var fresh [5]bool
+	for i := range fresh {
+		fresh[i] = r != nil && r.IntN(2) == 0
+	}
+	fresh[0] = fresh[0] || fresh[1]
 	core, storage := w.seen.Core().V1(), w.seen.Storage().V1()
 	for i, items := range [][]any{pointers(w.pvs()), pointers(w.claims()), pointers(classes.Items), pointers(w.nodes()), pointers(w.capacityObjects())} {
 		store := []cache.Indexer{core.PersistentVolumes().Informer().GetIndexer(), core.PersistentVolumeClaims().Informer().GetIndexer(),
 			storage.StorageClasses().Informer().GetIndexer(), core.Nodes().Informer().GetIndexer(), storage.CSIStorageCapacities().Informer().GetIndexer()}[i]
-		if r != nil && r.IntN(2) == 0 {
+		if r != nil && !fresh[i] {
 			continue
 		}
 		stay := map[string]bool{}
@@ -286,16 +292,20 @@ func (w *world) capacityObjects() []storagev1.CSIStorageCapacity {
 	return list.Items
 }
 
-// agent returns an agent of a machine that is on and that is not in the middle
-// of an act, if there is one.
-func (w *world) agent(r *rand.Rand) *agentProcess {
+// freeAgents are those of machines that are on, and not in the middle of an act.
+func (w *world) freeAgents() []*agentProcess {
 	var all []*agentProcess
 	for _, m := range w.machines {
 		if m.on {
 			all = append(all, m.agents...)
 		}
 	}
-	all = slices.DeleteFunc(all, func(p *agentProcess) bool { return slices.Contains(w.busy, p) })
+	return slices.DeleteFunc(all, func(p *agentProcess) bool { return slices.Contains(w.busy, p) })
+}
+
+// agent returns one of them, if there is one.
+func (w *world) agent(r *rand.Rand) *agentProcess {
+	all := w.freeAgents()
 	if len(all) == 0 {
 		return nil
 	}
