@@ -123,6 +123,7 @@ outages: bed-build ## the test bed's long outages: nodes away, a partition, a se
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...
 	CGO_ENABLED=1 go test -race $(FAST)
+	go test -run TestRandomSequences ./pkg/provisioner
 	go test -tags controlplane -run ControlPlane ./cmd/lvm-provisioner ./pkg/provisioner ./pkg/galeracluster
 	$(MAKE) fuzz FUZZTIME=1000x
 	$(MAKE) explore EXPLORE=90

@@ -1,3 +1,7 @@
+//go:build !race
+
+// One goroutine plays the sequences: the race detector would only slow them.
+
 package provisioner
 
 import (
