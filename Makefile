@@ -122,19 +122,19 @@ outages: bed-build ## the test bed's long outages: nodes away, a partition, a se
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
 	go vet ./...
-	CGO_ENABLED=1 go test -race $(FAST)
+	CGO_ENABLED=1 go test -race -timeout 30m $(FAST)
 	go test -run TestRandomSequences ./pkg/provisioner
 	go test -tags controlplane -run ControlPlane ./cmd/lvm-provisioner ./pkg/provisioner ./pkg/galeracluster
 	$(MAKE) fuzz FUZZTIME=1000x
 	$(MAKE) explore EXPLORE=90
 	$(MAKE) chaos
-	BERTH_E2E_LIMIT=15m go test -p 1 -timeout 75m $(SLOW)
+	BERTH_E2E_LIMIT=10m go test -p 1 -timeout 75m $(SLOW)
 
 .PHONY: check
 check: ## the fast part of the tests: lint, unit, race
 	@unformatted=$$(gofmt -l cmd pkg test); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
 	go vet $(FAST)
-	CGO_ENABLED=1 go test -race $(FAST)
+	CGO_ENABLED=1 go test -race -timeout 30m $(FAST)
 
 .PHONY: explore
 explore: ## the decision and the grants in every order of faults (EXPLORE=150 seconds, MORE=0: how often more each fault)
