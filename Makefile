@@ -128,7 +128,8 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	$(MAKE) fuzz FUZZTIME=1000x
 	$(MAKE) explore EXPLORE=90
 	$(MAKE) chaos
-	BERTH_E2E_LIMIT=10m go test -p 1 -timeout 75m $(SLOW)
+	go test -p 1 -timeout 75m $(SLOW)
+	BERTH_E2E_LIMIT=10m go test -v -timeout 75m ./test/e2e # -v shows what was left out
 
 .PHONY: check
 check: ## the fast part of the tests: lint, unit, race
