@@ -25,6 +25,8 @@ const (
 	recoveryTries = 5
 	// crashTries bounds it for one that crashes: what crashes each time is damage.
 	crashTries = 3
+	// withPurge is how many of the tries run InnoDB's purge, as the server would.
+	withPurge = 2
 )
 
 // Recover runs the server with --wsrep-recover, with the server's own
@@ -34,12 +36,18 @@ const (
 //
 // MariaDB 10.11 may tell the position and then never end: a purge worker spins
 // when the shutdown meets the rollback of recovered transactions. Such a run is
-// killed, which a recovery stands, and the position is that of the next run. The
-// same shutdown may also end in a crash (signal 11), which counts as damage only
+// killed, which a recovery stands, and the position is that of the next run; after
+// two such runs it runs without purge (innodb_force_recovery=2, which applies the
+// redo log and rolls back as ever): some directories hang each time. The same
+// shutdown may also end in a crash (signal 11), which counts as damage only
 // when it comes again.
 func (s Server) Recover(ctx context.Context, runDir string) (datadir.Recovery, error) {
 	for try := 1; try <= recoveryTries; try++ {
-		recovery, ended, err := s.recoverOnce(ctx, runDir)
+		var options []string
+		if try > withPurge {
+			options = []string{"--innodb-force-recovery=2"}
+		}
+		recovery, ended, err := s.recoverOnce(ctx, runDir, options...)
 		switch {
 		case err != nil, ended && (!recovery.Crashed || try >= crashTries):
 			return recovery, err
@@ -53,7 +61,7 @@ func (s Server) Recover(ctx context.Context, runDir string) (datadir.Recovery, e
 }
 
 // recoverOnce runs one recovery; ended is false when it had to be killed.
-func (s Server) recoverOnce(ctx context.Context, runDir string) (recovery datadir.Recovery, ended bool, err error) {
+func (s Server) recoverOnce(ctx context.Context, runDir string, options ...string) (recovery datadir.Recovery, ended bool, err error) {
 	args := append(s.Command[1:len(s.Command):len(s.Command)],
 		"--wsrep-recover",
 		"--disable-log-error", // the position goes to stderr, where it is captured
@@ -63,6 +71,7 @@ func (s Server) recoverOnce(ctx context.Context, runDir string) (recovery datadi
 		"--socket="+filepath.Join(runDir, "recover.sock"),
 		"--pid-file="+filepath.Join(runDir, "recover.pid"),
 	)
+	args = append(args, options...)
 	var log bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.Command[0], args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -51,6 +51,7 @@ func TestRecoverThatDoesNotEnd(t *testing.T) {
 		want   string // part of the error; empty: the position is found
 	}{
 		"once":   {line + `; test $(wc -l <"$runs") -gt 1 || exec sleep 60`, 2, ""},
+		"purge":  {line + `; case "$*" in *--innodb-force-recovery=2*) ;; *) exec sleep 60 ;; esac`, withPurge + 1, ""},
 		"always": {line + `; exec sleep 60`, recoveryTries, "did not end"},
 		"never":  {line, 1, ""},
 		"crash":  {line + `; test $(wc -l <"$runs") -gt 1 || { echo "0 [ERROR] mariadbd got signal 11 ;" >&2; exit 1; }`, 2, ""},

@@ -33,13 +33,18 @@ var endPattern = regexp.MustCompile(`End of log at LSN=(\d+)`)
 // Recover runs the server's own recovery, which writes. A server that has told
 // the position and then hangs is killed and run again, which recovery stands: in
 // MariaDB 10.11 a purge worker may spin for ever when the shutdown meets the
-// rollback of recovered transactions. The same shutdown may crash instead (signal
+// rollback of recovered transactions. Where it does so each time, it runs without
+// purge, as Berth's own recovery does (pkg/member). The same shutdown may crash instead (signal
 // 11), which counts when it comes each time.
 func (d Directory) Recover(ctx context.Context) (Recovered, error) {
 	const tries = 5
 	var end uint64
 	for try := range tries {
-		r, ended, err := d.recover(ctx)
+		var options []string
+		if try >= 2 {
+			options = []string{"--innodb-force-recovery=2"}
+		}
+		r, ended, err := d.recover(ctx, options...)
 		if err != nil {
 			return r, err
 		}
@@ -93,7 +98,7 @@ func (s *Server) recovered(ctx context.Context) (ended bool, err error) {
 }
 
 // recover runs the recovery once; ended is false when it had to be killed.
-func (d Directory) recover(ctx context.Context) (r Recovered, ended bool, err error) {
+func (d Directory) recover(ctx context.Context, options ...string) (r Recovered, ended bool, err error) {
 	if err := d.prepare(); err != nil {
 		return r, false, err
 	}
@@ -105,7 +110,8 @@ func (d Directory) recover(ctx context.Context) (r Recovered, ended bool, err er
 	s := &Server{dir: d, run: run, ended: make(chan struct{})}
 	// With a pool that is too small for the pages that redo touches, the server
 	// hangs (seen with 64k pages and 24 MiB).
-	if err := s.launch("--wsrep-recover", "--innodb-buffer-pool-size="+cmp.Or(d.RecoveryPool, "128M")); err != nil {
+	args := append([]string{"--wsrep-recover", "--innodb-buffer-pool-size=" + cmp.Or(d.RecoveryPool, "128M")}, options...)
+	if err := s.launch(args...); err != nil {
 		return r, false, err
 	}
 	ended, err = s.recovered(ctx)

@@ -70,6 +70,7 @@ func (c Config) validate() error {
 type Paths struct {
 	Bin    string // control plane binaries, testbed itself, Berth's binaries
 	RootFS string // root file system of the nodes
+	Kernel string // tree that holds the nodes' kernel and its modules
 	Images string // container images as tar archives
 }
 
@@ -78,6 +79,7 @@ func DefaultPaths(out string) Paths {
 	return Paths{
 		Bin:    filepath.Join(out, "bin"),
 		RootFS: filepath.Join(out, "cache", "rootfs"),
+		Kernel: filepath.Join(out, "cache", "kernel"),
 		Images: filepath.Join(out, "images"),
 	}
 }
@@ -95,7 +97,7 @@ func New(dir string, paths Paths) (*Bed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find bed directory %s: %w", dir, err)
 	}
-	for _, p := range []*string{&paths.Bin, &paths.RootFS, &paths.Images} {
+	for _, p := range []*string{&paths.Bin, &paths.RootFS, &paths.Kernel, &paths.Images} {
 		if *p, err = filepath.Abs(*p); err != nil {
 			return nil, fmt.Errorf("find build directory: %w", err)
 		}
@@ -185,10 +187,11 @@ func (b *Bed) check() error {
 	if _, err := os.Stat(filepath.Join(b.Paths.RootFS, "usr", "bin", "containerd")); err != nil {
 		errs = append(errs, fmt.Errorf("the nodes' root file system is not built: run `make bed-build` (%w)", err))
 	}
-	for _, path := range []string{uml, "/dev/net/tun"} {
-		if _, err := os.Stat(path); err != nil {
-			errs = append(errs, fmt.Errorf("this machine lacks %s: run `make deps` (%w)", path, err))
-		}
+	if _, err := os.Stat(filepath.Join(b.Paths.Kernel, umlPath)); err != nil {
+		errs = append(errs, fmt.Errorf("the nodes' kernel is missing: run `make bed-build` (%w)", err))
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		errs = append(errs, fmt.Errorf("this machine lacks /dev/net/tun: load the module tun (%w)", err))
 	}
 	return errors.Join(errs...)
 }

@@ -3,6 +3,7 @@ package testbed
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -29,6 +30,8 @@ const suite = "bookworm"
 
 // debian is a root file system made from Debian packages.
 type debian struct {
+	suite    string // empty: suite
+	unpacked bool   // the packages are unpacked, not set up: a tree to take files from
 	packages []string
 	hooks    []string // mmdebstrap hooks, run before the packages are installed
 	// unneeded are paths that are removed in the end, with wildcards: a node under
@@ -78,11 +81,17 @@ var imageRecipes = []imageRecipe{
 }
 
 func (d debian) args(target string) []string {
+	variant := "minbase"
+	if d.unpacked {
+		variant = "extract"
+	}
 	args := []string{
-		"--variant=minbase", "--quiet", "--include=" + strings.Join(d.packages, ","),
+		"--variant=" + variant, "--quiet", "--include=" + strings.Join(d.packages, ","),
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
 		"--dpkgopt=path-exclude=/usr/share/zoneinfo/*", "--dpkgopt=path-exclude=/usr/share/lintian/*",
+		// A mirror may lag behind; signatures are checked all the same.
+		`--aptopt=Acquire::Check-Valid-Until "false"`,
 	}
 	for _, hook := range d.hooks {
 		args = append(args, "--essential-hook="+hook)
@@ -90,7 +99,7 @@ func (d debian) args(target string) []string {
 	for _, path := range d.unneeded {
 		args = append(args, `--customize-hook=rm -rf "$1"`+path)
 	}
-	return append(args, suite, target)
+	return append(args, cmp.Or(d.suite, suite), target)
 }
 
 func (d debian) digest() string {
@@ -125,7 +134,7 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Build makes the root file system of the nodes and all container images. What
+// Build makes the root file system of the nodes, their kernel and all container images. What
 // is there already and still right is left alone: Debian trees are named by
 // their recipe, images are made again when what they are made of has changed.
 func Build(ctx context.Context, paths Paths, logf func(string, ...any)) error {
@@ -136,6 +145,9 @@ func Build(ctx context.Context, paths Paths, logf func(string, ...any)) error {
 		return err
 	}
 	if err := relink(filepath.Base(tree), paths.RootFS); err != nil {
+		return err
+	}
+	if err := buildKernel(ctx, paths, logf); err != nil {
 		return err
 	}
 	for _, recipe := range imageRecipes {

@@ -14,9 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uml is the User-Mode Linux kernel of Debian's package user-mode-linux.
-const uml = "/usr/bin/linux.uml"
-
 func (b *Bed) disk(node string, number int) string {
 	return b.path("disks", fmt.Sprintf("%s-%d.img", node, number))
 }
@@ -64,6 +61,10 @@ func (b *Bed) PowerOn(ctx context.Context, names ...string) error {
 	if err != nil {
 		return fmt.Errorf("find root file system of the nodes: %w", err)
 	}
+	kernel, modules, err := b.kernel()
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
 		n, err := c.node(name)
 		if err != nil {
@@ -76,13 +77,14 @@ func (b *Bed) PowerOn(ctx context.Context, names ...string) error {
 		if slices.Contains(c.NoVG, name) {
 			vg = ""
 		}
-		argv := []string{
-			"taskset", "--cpu-list", processorFor(n),
-			uml, "mem=" + strconv.Itoa(c.MemoryMB) + "M", "umid=" + b.Namespace() + "-" + name, "uml_dir=" + b.path("run"),
-			"rootfstype=hostfs", "rootflags=" + rootfs, "ro", "quiet", "con=null", "con0=null,fd:1", "con1=null,fd:1",
-			"vec0:transport=tap,ifname=" + clusterTap(n) + ",depth=128,gro=1", "vec1:transport=tap,ifname=" + roomTap(n) + ",depth=128,gro=1",
-			"init=/sbin/bed-init", "berth.node=" + name, "berth.index=" + strconv.Itoa(n), "berth.bed=" + b.Dir, "berth.vg=" + vg,
-		}
+		argv := append([]string{"taskset", "--cpu-list", processorFor(n)}, kernel...)
+		argv = append(argv,
+			"seccomp=auto", "mem="+strconv.Itoa(c.MemoryMB)+"M", "umid="+b.Namespace()+"-"+name, "uml_dir="+b.path("run"),
+			"rootfstype=hostfs", "rootflags="+rootfs, "ro", "quiet", "con=null", "con0=null,fd:1", "con1=null,fd:1",
+			"vec0:transport=tap,ifname="+clusterTap(n)+",depth=128,gro=1", "vec1:transport=tap,ifname="+roomTap(n)+",depth=128,gro=1",
+			"init=/sbin/bed-init", "berth.node="+name, "berth.index="+strconv.Itoa(n), "berth.bed="+b.Dir, "berth.vg="+vg,
+			"berth.modules="+modules,
+		)
 		for i := range c.Disks + 1 {
 			argv = append(argv, fmt.Sprintf("ubd%c=%s", 'a'+i, b.disk(name, i)))
 		}

@@ -7,7 +7,8 @@
 #   /dev/ubda   state: containerd, kubelet, LVM archive
 #   /dev/ubdb…  physical volumes of the node's volume group
 # Kernel command line: berth.node, berth.index, berth.bed (the host directory of
-# the test bed, mounted at /run/bed), berth.vg (empty: make no volume group).
+# the test bed, mounted at /run/bed), berth.vg (empty: make no volume group),
+# berth.modules (the host directory of the kernel's modules).
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -17,6 +18,7 @@ for word in $(cat /proc/cmdline); do
 	berth.index=*) index=${word#*=} ;;
 	berth.bed=*) bed=${word#*=} ;;
 	berth.vg=*) vg=${word#*=} ;;
+	berth.modules=*) modules=${word#*=} ;;
 	esac
 done
 
@@ -29,7 +31,7 @@ mkdir -p /run/etc /run/lock/lvm /run/lvm
 cp -a /etc/. /run/etc/
 mount --bind /run/etc /etc
 mkdir -p /run/bed && mount -t hostfs -o "$bed" hostfs /run/bed
-mount -t hostfs -o /usr/lib/uml/modules,ro hostfs /lib/modules
+mount -t hostfs -o "$modules,ro" hostfs /lib/modules
 
 # /var/lib lives on the state disk; the disk is formatted once, when it is new
 # and holds nothing at all.
