@@ -15,7 +15,7 @@ VERSION_FLAGS := -X k8s.io/component-base/version.gitVersion=$(K8S) -X k8s.io/co
 PROGRAMS := lvm-provisioner scheduler-plugin galera-init
 # What Berth's own code and its tests need from the distribution.
 DEPS := containernetworking-plugins debian-archive-keyring e2fsprogs galera-4 gcc iproute2 kmod libc6-dev \
-	lvm2 mariadb-plugin-provider-bzip2 mariadb-plugin-provider-lz4 mariadb-plugin-provider-lzma mariadb-plugin-provider-lzo \
+	lvm2 mariadb-backup mariadb-plugin-provider-bzip2 mariadb-plugin-provider-lz4 mariadb-plugin-provider-lzma mariadb-plugin-provider-lzo \
 	mariadb-plugin-provider-snappy mariadb-server mmdebstrap procps rsync socat thin-provisioning-tools user-mode-linux xfsprogs
 # Packages that link kube-scheduler (minutes to compile once more for the race
 # detector) or need what bed-build makes. All others are fast.
@@ -129,7 +129,6 @@ test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to 
 	$(MAKE) explore EXPLORE=90
 	$(MAKE) chaos
 	go test -p 1 -timeout 75m $(SLOW)
-	BERTH_E2E_LIMIT=10m go test -v -timeout 75m ./test/e2e # -v shows what was left out
 
 .PHONY: check
 check: ## the fast part of the tests: lint, unit, race

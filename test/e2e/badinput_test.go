@@ -82,7 +82,6 @@ spec:
 // anywhere before somebody says that it holds no data; and that nothing is ever
 // put there.
 func nodeWithoutGroup(t *testing.T) {
-	beginOrLeaveOut(t)
 	wantEvent(t, metav1.NamespaceDefault, "Node", bareNode, "VolumeGroupMissing", `no volume group "berth"`, "vgcreate berth")
 
 	apply(t, podWithClaim("fresh", "berth", ""), "-f", "-")
@@ -123,7 +122,6 @@ func labelBareNode(t *testing.T) {
 }
 
 func classWithoutGroup(t *testing.T) {
-	beginOrLeaveOut(t)
 	labelBareNode(t) // else the pod would wait for that node
 	apply(t, `{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: nogroup}, provisioner: lvm.berth.dev,
 reclaimPolicy: Retain, volumeBindingMode: WaitForFirstConsumer}`, "-f", "-")
@@ -137,7 +135,6 @@ reclaimPolicy: Retain, volumeBindingMode: WaitForFirstConsumer}`, "-f", "-")
 }
 
 func oneByOne(t *testing.T) {
-	beginOrLeaveOut(t)
 	labelBareNode(t)
 	apply(t, "", "-k", "testdata/ordered")
 	removeAfter(t, "namespace", "ordered")

@@ -45,32 +45,6 @@ var suite struct {
 	drill   *drill.Drill // nil before the first installation
 	rebuilt bool         // a power cut was survived since
 	broken  string       // the test whose act did not end; what follows would prove nothing
-	leftOut []string     // tests that were not begun, for the suite's time was over
-}
-
-// limitVariable is the environment variable with how long the suite may begin new
-// tests, as 20m. On a machine under a hypervisor that keeps page tables by
-// software a node is five times as slow as on others, and all tests take hours.
-const limitVariable = "BERTH_E2E_LIMIT"
-
-var began = time.Now()
-
-// beginOrLeaveOut skips a test when the suite's time is over; the suite names it
-// in the end.
-func beginOrLeaveOut(t *testing.T) {
-	t.Helper()
-	text := os.Getenv(limitVariable)
-	if text == "" {
-		return
-	}
-	limit, err := time.ParseDuration(text)
-	if err != nil {
-		t.Fatalf("%s: %v", limitVariable, err)
-	}
-	if took := time.Since(began); took > limit {
-		suite.leftOut = append(suite.leftOut, t.Name())
-		t.Skipf("left out: the suite has taken %s, and %s is %s", took.Round(time.Second), limitVariable, limit)
-	}
 }
 
 func TestMain(m *testing.M) {
@@ -122,9 +96,6 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	code = m.Run()
-	if len(suite.leftOut) > 0 {
-		fmt.Printf("e2e: left out on this slow machine, where %s=%s was over: %s\n", limitVariable, os.Getenv(limitVariable), strings.Join(suite.leftOut, ", "))
-	}
 	if suite.drill != nil {
 		suite.drill.Close()
 	}
