@@ -14,7 +14,7 @@ import (
 
 // adoptCommand decides which of several volumes serves a claim.
 type adoptCommand struct {
-	disks
+	changes
 	api
 	yes bool
 }
@@ -42,7 +42,7 @@ it would do. It refuses while another volume of the claim is in use.`,
 
 // Flags declares the flags.
 func (c *adoptCommand) Flags(f *pflag.FlagSet) {
-	c.disks.Flags(f)
+	c.changes.Flags(f)
 	c.api.Flags(f)
 	f.BoolVar(&c.yes, "yes", false, "do it; without this flag nothing is changed")
 }
@@ -53,15 +53,17 @@ func (c *adoptCommand) Run(ctx context.Context, which string, w io.Writer) error
 	if err != nil {
 		return err
 	}
-	system := c.Writer(ctx)
-	plan, err := provisioner.PlanAdopt(ctx, system, client, which)
-	if err != nil {
-		return err
-	}
-	if c.yes {
-		if err := plan.Adopt(ctx, system); err != nil {
+	var plan provisioner.Adoption
+	err = c.alone(ctx, func() (err error) {
+		system := c.Writer(ctx)
+		plan, err = provisioner.PlanAdopt(ctx, system, client, which)
+		if err != nil || !c.yes {
 			return err
 		}
+		return plan.Adopt(ctx, system)
+	})
+	if err != nil {
+		return err
 	}
 	v := plan.Volume
 	return c.Print(w, map[string]any{

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,9 +23,9 @@ import (
 // agentCommand serves one node until it is told to stop.
 type agentCommand struct {
 	place
+	links
 	nodeName   string
 	interval   time.Duration
-	linkDir    string
 	listen     string
 	kubeconfig string
 	trash      provisioner.TrashPolicy
@@ -56,8 +55,7 @@ func (c *agentCommand) Flags(f *pflag.FlagSet) {
 	c.place.Flags(f)
 	f.StringVar(&c.nodeName, "node-name", "", "name of this machine's Node object; in a pod take it from the downward API, spec.nodeName")
 	f.DurationVar(&c.interval, "interval", 10*time.Second, "time between two looks at the disks when nothing happens; each costs one lvm command")
-	f.StringVar(&c.linkDir, "link-dir", provisioner.DefaultLinkDir, "directory for the links, named by LV UUID, that PersistentVolumes point to; "+
-		"on a file system that a boot empties, so that a link is only there for a volume verified since")
+	c.links.Flags(f)
 	f.StringVar(&c.listen, "listen", ":9750", "address for /healthz and /metrics")
 	f.DurationVar(&c.trash.Keep, "trash-keep", provisioner.DefaultTrashKeep, "how long a deleted volume can be had back (lvm-provisioner undelete) before it is wiped and removed")
 	f.IntVar(&c.trash.PerHour, "trash-per-hour", provisioner.DefaultTrashPerHour, "most volumes of a volume group that may be deleted within an hour")
@@ -76,13 +74,10 @@ func (c *agentCommand) Validate() error {
 	if c.trash.Keep < time.Minute || c.trash.PerHour < 1 {
 		problems = append(problems, fmt.Errorf("--trash-keep is %s and --trash-per-hour %d: use 1m and 1, or more", c.trash.Keep, c.trash.PerHour))
 	}
-	if !filepath.IsAbs(c.linkDir) {
-		problems = append(problems, fmt.Errorf("--link-dir is %q: use an absolute path", c.linkDir))
-	}
 	if _, _, err := net.SplitHostPort(c.listen); err != nil {
 		problems = append(problems, fmt.Errorf("--listen is %q: use HOST:PORT or :PORT", c.listen))
 	}
-	return errors.Join(append(problems, c.place.Validate())...)
+	return errors.Join(append(problems, c.links.Validate(), c.place.Validate())...)
 }
 
 // Run serves until the context ends.
@@ -100,7 +95,7 @@ func (c *agentCommand) Run(ctx context.Context) error {
 	service, err := provisioner.New(ctx, provisioner.Config{
 		Node:     c.nodeName,
 		Interval: c.interval,
-		Links:    provisioner.Links{Dir: c.linkDir},
+		Links:    c.Links(),
 		Client:   client,
 		Runner:   c.Runner(),
 		Metrics:  provisioner.NewMetrics(registry),

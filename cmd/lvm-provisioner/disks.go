@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,17 +76,6 @@ func (d *disks) System(options ...lvm.Option) *lvm.System {
 		options = append(options, lvm.MetadataOnly())
 	}
 	return lvm.New(d.Runner(), options...)
-}
-
-// Writer is the machine's lvm for a command that changes volumes: it refuses
-// where the agent would.
-func (d *disks) Writer(ctx context.Context) *lvm.System {
-	return d.System(lvm.Guarded(func() error {
-		for _, f := range d.SelfTest().Private(ctx) {
-			return fmt.Errorf("nothing is written: %s %s; %s", f.Subject, f.Problem, f.Fix)
-		}
-		return nil
-	}))
 }
 
 // Print writes the JSON form where it is asked for, else what table writes.

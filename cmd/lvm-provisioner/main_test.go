@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
+	"github.com/berth-dev/berth/pkg/provisioner"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -22,6 +25,7 @@ func TestBadFlags(t *testing.T) {
 		"agent --node-name=a --listen=9750":         "use HOST:PORT or :PORT",
 		"agent --node-name=a --kubeconfig=/no/such": "find the API server",
 		"agent --node-name=a --lvm=host":            "--lvm is \"host\": use container or nsenter",
+		"undelete a/b --link-dir=x":                 "--link-dir is \"x\": use an absolute path",
 		"undelete a/b --lvm=chroot":                 "--lvm is \"chroot\": use container or nsenter",
 		"agent --colour":                            "unknown flag: --colour",
 		"agent n1":                                  "unknown command \"n1\"",
@@ -49,6 +53,11 @@ func testInventory(t *testing.T) inventory {
 		Class: "berth", FSType: "ext4", FSUUID: "fs", State: volume.Ready, Generation: 1, APIServer: "api",
 	}
 	disk.Add("berth", lvmtest.Volume{Name: "good", Extents: 3, Tags: tags.Encode()})
+	tags.Claim, tags.Member, tags.State = "data-galera-9", volume.Member{}, volume.Trash
+	tags.Retirement = volume.Retirement{At: 1_800_000_000, Deadline: 1_800_600_000, Wipe: volume.WipeZero}
+	disk.Add("other", lvmtest.Volume{Name: "kept", Extents: 1, Tags: tags.Encode()})
+	tags.State = volume.Wiping
+	disk.Add("other", lvmtest.Volume{Name: "marked", Extents: 1, Tags: tags.Encode()})
 	disk.Add("berth", lvmtest.Volume{Name: "bad", Extents: 1, Tags: []string{"berth.dev/schema=9"}})
 	disk.Add("other", lvmtest.Volume{Name: "foreign", Extents: 1})
 	disk.SetTags("other", volume.HomeTag+"db/data-galera-1:galera:1:3:2:9:VG-far:api")
@@ -68,6 +77,15 @@ func TestInventoryJSON(t *testing.T) {
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatal(err)
 	}
+	deleted := func(line map[string]any) map[string]any {
+		for key, value := range map[string]any{
+			"volumeGroup": "other", "size": 4194304.0, "active": false, "namespace": "db", "claim": "data-galera-9",
+			"class": "berth", "fsType": "ext4", "fsUUID": "fs", "generation": 1.0, "apiServer": "api",
+		} {
+			line[key] = value
+		}
+		return line
+	}
 	want := []map[string]any{
 		{
 			"volumeGroup": "berth", "name": "good", "uuid": got[0]["uuid"], "size": 12582912.0, "state": "ready", "active": false,
@@ -78,6 +96,8 @@ func TestInventoryJSON(t *testing.T) {
 			"volumeGroup": "berth", "name": "bad", "uuid": got[1]["uuid"], "size": 4194304.0, "state": "unreadable", "active": false,
 			"problem": `tags have schema "9", this program knows schema 1: run the version of Berth that wrote them`,
 		},
+		deleted(map[string]any{"name": "kept", "uuid": got[2]["uuid"], "state": "trash", "trashUntil": "2027-01-22T06:40:00Z"}),
+		deleted(map[string]any{"name": "marked", "uuid": got[3]["uuid"], "state": "wiping"}),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -95,9 +115,29 @@ func TestInventoryShowsHomes(t *testing.T) {
 func TestInventoryTable(t *testing.T) {
 	var out bytes.Buffer
 	testInventory(t).table(&out)
-	for _, part := range []string{"berth", "240Mi", "other", "252Mi", "db/data-galera-0", "galera 0 of 3", "ready", "1 volumes elsewhere", "12Mi", "berth/good", "unreadable", `schema "9"`} {
+	for _, part := range []string{"berth", "240Mi", "other", "244Mi", "db/data-galera-0", "galera 0 of 3", "ready", "1 volumes elsewhere", "12Mi", "berth/good", "unreadable", `schema "9"`, "wiping"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("%q is not in\n%s", part, &out)
 		}
+	}
+}
+
+// A command that changes volumes does nothing while an agent is at work.
+func TestChangesWaitForTheAgent(t *testing.T) {
+	c := changes{links: links{dir: t.TempDir()}}
+	end, err := c.Links().Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	did := 0
+	do := func() error { did++; return nil }
+	if err := c.alone(ctx, do); !errors.Is(err, provisioner.ErrAtWork) || did != 0 {
+		t.Errorf("beside an agent: %v, done %d times", err, did)
+	}
+	time.AfterFunc(10*time.Millisecond, end)
+	if err := c.alone(t.Context(), do); err != nil || did != 1 {
+		t.Errorf("after the agent's pass: %v, done %d times", err, did)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // undeleteCommand takes a volume out of this machine's trash.
-type undeleteCommand struct{ disks }
+type undeleteCommand struct{ changes }
 
 func (c *undeleteCommand) command() *cobra.Command {
 	cmd := &cobra.Command{
@@ -19,7 +19,8 @@ func (c *undeleteCommand) command() *cobra.Command {
 		Short: "Take a deleted volume out of this machine's trash",
 		Long: `Take a deleted volume out of this machine's trash, with its data, for the claim
 that it belonged to. The agent publishes it within an interval. It works until the
-deadline that lvm-provisioner inventory shows, and needs no API server.`,
+deadline that lvm-provisioner inventory shows, and never once wiping has begun
+(state wiping). It waits for the agent's pass to end, and needs no API server.`,
 		Example: "  lvm-provisioner undelete db/data-galera-0",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -35,7 +36,11 @@ deadline that lvm-provisioner inventory shows, and needs no API server.`,
 
 // Run undeletes and says what came back.
 func (c *undeleteCommand) Run(ctx context.Context, which string, w io.Writer) error {
-	v, err := provisioner.Undelete(ctx, c.Writer(ctx), which)
+	var v provisioner.Volume
+	err := c.alone(ctx, func() (err error) {
+		v, err = provisioner.Undelete(ctx, c.Writer(ctx), which)
+		return err
+	})
 	if err != nil {
 		return err
 	}

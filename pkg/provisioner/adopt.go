@@ -27,7 +27,8 @@ type Adoption struct {
 
 // PlanAdopt finds the volume of this machine by VG/LV or LV UUID, and what makes
 // it its claim's. It refuses while another volume of the claim is in use: two
-// histories of one member must never meet.
+// histories of one member must never meet. The caller holds the lock of the
+// machine's links from before the plan until it is carried out.
 func PlanAdopt(ctx context.Context, system *lvm.System, client kubernetes.Interface, which string) (Adoption, error) {
 	report, err := system.Report(ctx)
 	if err != nil {
@@ -72,13 +73,15 @@ func (p *Adoption) check(all []Volume) error {
 		return tagsUnreadable(v)
 	case v.Tags.State == volume.Trash:
 		return errors.New("it is in the trash: lvm-provisioner undelete brings it back")
+	case v.Tags.State == volume.Wiping:
+		return beingWiped(v)
 	case v.Tags.State == volume.Creating:
 		return errors.New("it was never finished, so no data of a claim is in it")
 	case v.VG.MissingPVs > 0:
 		return fmt.Errorf("%d physical volumes of its volume group are missing, nothing is written: bring the disks back", v.VG.MissingPVs)
 	}
 	for _, o := range all {
-		if o.Err != nil || o.LV.UUID == v.LV.UUID || o.Tags.Namespace != v.Tags.Namespace || o.Tags.Claim != v.Tags.Claim || o.Tags.State == volume.Trash {
+		if o.Err != nil || o.LV.UUID == v.LV.UUID || o.Tags.Namespace != v.Tags.Namespace || o.Tags.Claim != v.Tags.Claim || o.Tags.State.Deleted() {
 			continue
 		}
 		if o.LV.IsOpen() {

@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// errAnotherAgent says that another process works on this machine's disks.
-var errAnotherAgent = errors.New("another agent of this machine is at work, which ends by itself")
+// ErrAtWork says that another process of Berth works on this machine's disks. It
+// ends by itself: whoever meets it comes again.
+var ErrAtWork = errors.New("another agent or command is at work on this machine's disks, which ends by itself")
 
 // begin keeps every other agent of this machine out for the length of an act, in
 // this process and in others: what is decided from a report must still be true
@@ -16,7 +17,7 @@ var errAnotherAgent = errors.New("another agent of this machine is at work, whic
 // new volume empty, and the slower one makes its file system over the other's.
 func (a *Agent) begin() (end func(), err error) {
 	a.mu.Lock()
-	unlock, err := a.links.lock()
+	unlock, err := a.links.Lock()
 	if err != nil {
 		a.mu.Unlock()
 		return nil, err
@@ -27,10 +28,10 @@ func (a *Agent) begin() (end func(), err error) {
 	}, nil
 }
 
-// lock takes the lock of the link directory, which all agents of the machine
-// share. The kernel gives it back when its holder ends, however that is. It does
-// not wait: who finds it taken comes again.
-func (l Links) lock() (unlock func(), err error) {
+// Lock takes the lock of the link directory, which all agents of the machine
+// share, and the commands that change its volumes. The kernel gives it back when
+// its holder ends, however that is. It does not wait: the error is ErrAtWork then.
+func (l Links) Lock() (unlock func(), err error) {
 	if err := os.MkdirAll(l.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("make link directory: %w", err)
 	}
@@ -41,7 +42,7 @@ func (l Links) lock() (unlock func(), err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("lock %s: %w", f.Name(), errAnotherAgent)
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), ErrAtWork)
 		}
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}

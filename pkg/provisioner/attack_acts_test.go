@@ -399,10 +399,15 @@ func (w *world) undelete(r *rand.Rand) string {
 	for _, i := range r.Perm(len(w.machines)) {
 		m := w.machines[i]
 		for _, v := range m.survey(w) {
-			if !m.on || !w.idle(m) || v.Err != nil || v.Tags.State != volume.Trash || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.siblingIn(m, v) {
+			if !m.on || v.Err != nil || !v.Tags.State.Deleted() || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.siblingIn(m, v) {
 				continue
 			}
-			_, err := Undelete(context.Background(), lvm.New(m.disk), v.LV.UUID)
+			end, err := m.links.Lock()
+			if err != nil {
+				return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
+			}
+			_, err = Undelete(context.Background(), lvm.New(m.disk), v.LV.UUID)
+			end()
 			if err == nil {
 				delete(w.asked, v.LV.UUID)
 				w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
@@ -415,7 +420,7 @@ func (w *world) undelete(r *rand.Rand) string {
 
 func (w *world) siblingIn(m *machine, v Volume) bool {
 	return slices.ContainsFunc(m.survey(w), func(o Volume) bool {
-		return o.VG.UUID == v.VG.UUID && o.LV.UUID != v.LV.UUID && o.Err == nil && o.Tags.State != volume.Trash &&
+		return o.VG.UUID == v.VG.UUID && o.LV.UUID != v.LV.UUID && o.Err == nil && !o.Tags.State.Deleted() &&
 			v.Tags.Member.StatefulSet != "" && o.Tags.Member.StatefulSet == v.Tags.Member.StatefulSet
 	})
 }

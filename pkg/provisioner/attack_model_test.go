@@ -181,7 +181,7 @@ func (w *world) judge() {
 		if now[uuid] || v.state == "" {
 			continue
 		}
-		if v.state != volume.Trash || !w.asked[uuid] || v.deadline > w.clock.Now().Unix() {
+		if !v.state.Deleted() || !w.asked[uuid] || v.deadline > w.clock.Now().Unix() {
 			w.fail("I2: volume %s of %s is gone; it was %s, deletion asked for: %t", uuid, v.claim, v.state, w.asked[uuid])
 		}
 		v.state = ""
@@ -248,7 +248,13 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 	if known.state == volume.Trash && t.State == volume.Ready {
 		w.reached["undeleted"]++
 	}
-	if known.state != volume.Trash && t.State == volume.Trash {
+	if known.state == volume.Wiping && t.State != volume.Wiping {
+		w.fail("I2: volume %s of %s is %s, and its wiping has begun", uuid, t.Claim, t.State)
+	}
+	if known.state != volume.Wiping && t.State == volume.Wiping {
+		w.reached["wiping"]++
+	}
+	if !known.state.Deleted() && t.State.Deleted() {
 		w.reached["trash"]++
 		switch {
 		case !w.asked[uuid]:

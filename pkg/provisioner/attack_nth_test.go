@@ -32,7 +32,8 @@ func paths() map[string]path {
 		"grow":                       {and(lived, wantsMore), pass, 10, volume.Ready},
 		"grow before publish":        {and(lived, wiped, claimedMore), serve, 10, volume.Ready},
 		"delete":                     {and(lived, deleted), deletes, 8, volume.Trash},
-		"purge":                      {and(lived, deleted, deletes, late), pass, 3, ""},
+		"purge":                      {and(lived, deleted, deletes, late), and(pass, pass), 6, ""},
+		"undelete too late":          {and(lived, deleted, deletes, late, pass), undelete, 6, ""},
 		"undelete":                   {and(lived, deleted, deletes, wiped), undelete, 3, volume.Ready},
 	}
 }
@@ -192,9 +193,16 @@ func wantsMore(w *world) {
 // undelete is the command, and the agent's next pass.
 func undelete(w *world) {
 	w.disturbed(w.home(), func(ctx context.Context) error {
-		_, err := Undelete(ctx, lvm.New(w.home().gate), "db/"+theClaim)
+		end, err := w.home().links.Lock()
+		w.must(err)
+		defer end()
+		_, err = Undelete(ctx, lvm.New(w.home().gate), "db/"+theClaim)
 		return err
 	})
-	clear(w.asked)
+	for uuid, v := range w.volumes {
+		if v.state != volume.Wiping {
+			delete(w.asked, uuid)
+		}
+	}
 	pass(w)
 }

@@ -338,7 +338,7 @@ func (w *world) holder(claim string) *machine {
 func (w *world) holderOfAny(claim string) *machine {
 	for _, m := range w.machines {
 		for _, v := range m.survey(w) {
-			if v.Err == nil && v.Tags.State != volume.Trash && v.Tags.Claim == claim {
+			if v.Err == nil && !v.Tags.State.Deleted() && v.Tags.Claim == claim {
 				return m
 			}
 		}

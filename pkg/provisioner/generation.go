@@ -64,7 +64,7 @@ func (a *Agent) rank(all []Volume, namespace, claim, lvUUID string, generation i
 			continue
 		}
 		here[v.LV.UUID] = true
-		if v.Tags.State != volume.Trash {
+		if !v.Tags.State.Deleted() {
 			highest = max(highest, v.Tags.Generation)
 		}
 		if v.Tags.State == volume.Ready && v.LV.UUID != lvUUID {

@@ -27,7 +27,7 @@ const (
 // orphan tells whether nobody asks for the volume. One in the trash has its
 // deadline, and of one that cannot be read nobody knows whose it is.
 func (a *Agent) orphan(v Volume) (orphanKind, error) {
-	if v.Err != nil || v.Tags.State == volume.Trash {
+	if v.Err != nil || v.Tags.State.Deleted() {
 		return notOrphan, nil
 	}
 	if v.Tags.State == volume.Superseded {

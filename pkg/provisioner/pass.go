@@ -212,7 +212,7 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
 	}
 	switch v.Tags.State {
 	case volume.Ready:
-	case volume.Trash:
+	case volume.Trash, volume.Wiping:
 		return a.retire(ctx, v)
 	case volume.Superseded:
 		return a.putAside(ctx, v, all)

@@ -43,7 +43,7 @@ func ofClaim(all []Volume, namespace, claim string) ([]Volume, error) {
 		switch {
 		case v.Err != nil && v.LV.Name == volume.LVName(namespace, claim):
 			return nil, tagsUnreadable(v)
-		case v.Err == nil && (v.Tags.State == volume.Trash || v.Tags.State == volume.Superseded):
+		case v.Err == nil && (v.Tags.State.Deleted() || v.Tags.State == volume.Superseded):
 			// Kept for people, no claim's any more.
 		case v.Err == nil && v.Tags.Namespace == namespace && v.Tags.Claim == claim:
 			found = append(found, v)

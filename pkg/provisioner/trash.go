@@ -2,10 +2,8 @@ package provisioner
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 
-	"github.com/berth-dev/berth/pkg/lvm"
-	"github.com/berth-dev/berth/pkg/lvm/filesystem"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -75,7 +71,7 @@ func (a *Agent) Delete(ctx context.Context, pv *corev1.PersistentVolume) error {
 		return deleteRefused(pv.Name, "no logical volume here has its UUID, which does not prove that it is gone: bring the disks back")
 	}
 	v := all[i]
-	if v.Err == nil && v.Tags.State == volume.Trash {
+	if v.Err == nil && v.Tags.State.Deleted() {
 		return a.moveAway(ctx, v, volume.TrashName(v.LV.UUID))
 	}
 	if err := a.mayTrash(ctx, v, pv, all); err != nil {
@@ -145,7 +141,7 @@ func (a *Agent) mayTrash(ctx context.Context, v Volume, pv *corev1.PersistentVol
 	}
 	recent, since := 0, a.clock.Now().Add(-time.Hour).Unix()
 	for _, o := range all {
-		if o.Err == nil && o.VG.UUID == v.VG.UUID && o.Tags.State == volume.Trash && o.Tags.Retirement.At > since {
+		if o.Err == nil && o.VG.UUID == v.VG.UUID && o.Tags.State.Deleted() && o.Tags.Retirement.At > since {
 			recent++
 		}
 	}
@@ -188,103 +184,4 @@ func (a *Agent) moveAway(ctx context.Context, v Volume, name string) error {
 	}
 	a.Wake()
 	return nil
-}
-
-// zeroStep is how much of a volume one pass zeroes: about ten seconds of a slow
-// disk, so that other volumes do not wait long.
-const zeroStep = 1 << 30
-
-// retire brings a volume of the trash further: out of its claim's name, and,
-// after its deadline and once no PV stands for it, wiped and removed.
-func (a *Agent) retire(ctx context.Context, v Volume) error {
-	if v.VG.MissingPVs > 0 || a.safety.refuses() != nil {
-		return nil
-	}
-	if name := volume.TrashName(v.LV.UUID); v.LV.Name != name {
-		return a.moveAway(ctx, v, name)
-	}
-	pvs, err := a.pvsOf(v)
-	if err != nil || len(pvs) > 0 || a.clock.Now().Unix() < v.Tags.Retirement.Deadline {
-		return err
-	}
-	wiped, err := a.wipe(ctx, v)
-	if err != nil {
-		return fmt.Errorf("wipe %s (%s): %w", v, v.Tags.Retirement.Wipe, err)
-	}
-	if !wiped {
-		a.Wake()
-		return nil
-	}
-	if err := a.lvm.Remove(ctx, v.VG, v.LV); err != nil {
-		return fmt.Errorf("remove %s: %w", v, err)
-	}
-	delete(a.zeroed, v.LV.UUID)
-	klog.FromContext(ctx).Info("Removed a volume whose time in the trash was over", "lv", v.String(), "lvUUID", v.LV.UUID, "wipe", v.Tags.Retirement.Wipe)
-	a.Wake()
-	return nil
-}
-
-// wipe does the next step of the volume's policy and says whether it was the last.
-func (a *Agent) wipe(ctx context.Context, v Volume) (done bool, err error) {
-	policy := v.Tags.Retirement.Wipe
-	if policy == volume.WipeNone {
-		return true, nil
-	}
-	if !v.LV.Active {
-		if err := a.lvm.Activate(ctx, v.VG, v.LV); err != nil {
-			return false, err
-		}
-	}
-	from := a.zeroed[v.LV.UUID]
-	length := min(zeroStep, v.LV.Size-from)
-	if err := filesystem.Wipe(ctx, a.run, v.LV.Path, policy == volume.WipeDiscard, policy == volume.WipeZero, from, length); err != nil {
-		return false, err
-	}
-	if policy != volume.WipeZero {
-		return true, nil
-	}
-	a.zeroed[v.LV.UUID] = from + length
-	return from+length >= v.LV.Size, nil
-}
-
-// Undelete takes a claim's volume, or the one with this LV UUID, out of the trash
-// of this machine. It works on the disks alone; the agent publishes the volume
-// in its next pass.
-func Undelete(ctx context.Context, system *lvm.System, which string) (Volume, error) {
-	report, err := system.Report(ctx)
-	if err != nil {
-		return Volume{}, err
-	}
-	all := Survey(report)
-	var found []Volume
-	for _, v := range all {
-		if v.Err == nil && v.Tags.State == volume.Trash && (v.LV.UUID == which || v.Tags.Namespace+"/"+v.Tags.Claim == which) {
-			found = append(found, v)
-		}
-	}
-	switch {
-	case len(found) == 0:
-		return Volume{}, fmt.Errorf("undelete %s: no volume in the trash of this machine has this claim or LV UUID (lvm-provisioner inventory shows them): %w", which, lvm.ErrNotFound)
-	case len(found) > 1:
-		return Volume{}, fmt.Errorf("undelete %s: %d volumes in the trash were this claim's: name one by its LV UUID (lvm-provisioner inventory)", which, len(found))
-	}
-	v := found[0]
-	for _, o := range all {
-		if o.LV.UUID != v.LV.UUID && o.Tags.State != volume.Trash && o.Tags.State != volume.Superseded &&
-			(o.LV.Name == volume.LVName(v.Tags.Namespace, v.Tags.Claim) || o.Tags.Namespace == v.Tags.Namespace && o.Tags.Claim == v.Tags.Claim) {
-			return v, fmt.Errorf("undelete %s: claim %s/%s has another volume now, %s, which would be hidden by it: delete that one first", v, v.Tags.Namespace, v.Tags.Claim, o)
-		}
-	}
-	off := append(v.Tags.Retirement.Encode(), volume.StateTag(volume.Trash))
-	if err := system.SwapTags(ctx, v.VG, v.LV, off, []string{volume.StateTag(volume.Ready)}); err != nil {
-		return v, fmt.Errorf("undelete %s: %w", v, err)
-	}
-	v.Tags.State, v.Tags.Retirement = volume.Ready, volume.Retirement{}
-	// The tags decide; the name is for people, and no reason to fail.
-	err = system.Rename(ctx, v.VG, v.LV, volume.LVName(v.Tags.Namespace, v.Tags.Claim))
-	if err != nil && !errors.Is(err, lvm.ErrExists) {
-		return v, fmt.Errorf("undelete %s: it is out of the trash and keeps its name %s: %w", v, strconv.Quote(v.LV.Name), err)
-	}
-	v.LV.Name = volume.LVName(v.Tags.Namespace, v.Tags.Claim)
-	return v, nil
 }

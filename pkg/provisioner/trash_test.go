@@ -90,6 +90,10 @@ func TestTrash(t *testing.T) {
 			f.elapse(2 * time.Minute)
 			f.calls.Take()
 			f.pass()
+			if calls := f.calls.Take(); len(lv.Wiped) > 0 || len(f.disk.Volumes()) != 1 || !slices.ContainsFunc(calls, func(c string) bool { return strings.Contains(c, "--addtag berth.dev/state=wiping") }) {
+				t.Fatalf("wiped with %v in the pass that marks: %q", lv.Wiped, calls)
+			}
+			f.pass()
 			if n := len(f.disk.Volumes()); n != 0 || !slices.Equal(lv.Wiped, programs) {
 				t.Errorf("%d volumes left, wiped with %v, want %v", n, lv.Wiped, programs)
 			}
@@ -146,6 +150,93 @@ func TestUndelete(t *testing.T) {
 	g.mustProvision("data-galera-0")
 	if _, err := Undelete(t.Context(), lvm.New(g.disk), "db/data-galera-0"); err == nil || !strings.Contains(err.Error(), "has another volume now") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A crash before and after each command between deadline and end: what is wiped was
+// marked before, a marked volume is never had back, adopted or published, not even
+// when the API has lost everything, and its wiping goes on.
+func TestWipingIsMarkedFirst(t *testing.T) {
+	for _, commits := range []bool{false, true} {
+		for n := 1; ; n++ {
+			f := newFixture(t)
+			f.setParameter(paramWipe, "zero")
+			pv := f.deletable("data-galera-0")
+			if err := f.deleted(pv); err != nil {
+				t.Fatal(err)
+			}
+			lv, faults := f.oneLV(), &lvmtest.Faults{Next: f.disk, At: n, Commits: commits}
+			f.start(faults)
+			f.elapse(DefaultTrashKeep + time.Hour)
+			for range 2 { // marks, and wipes
+				f.sync()
+				_ = f.agent.Pass(t.Context()) // may meet the fault
+			}
+			if marked := slices.Contains(lv.Tags, volume.StateTag(volume.Wiping)); marked {
+				f.refuseMarked(lv)
+			} else if len(lv.Wiped) > 0 || len(f.disk.Volumes()) == 0 {
+				t.Fatalf("call %d: wiped without a mark: %+v", n, lv)
+			}
+			f.start(f.disk)
+			f.elapse(DefaultTrashKeep + time.Hour) // the clock is new as well
+			f.pass()
+			f.pass()
+			if len(f.disk.Volumes()) != 0 || len(f.disk.Violations()) != 0 || len(f.pvs()) != 0 {
+				t.Fatalf("call %d: %d volumes, %v, %d PVs", n, len(f.disk.Volumes()), f.disk.Violations(), len(f.pvs()))
+			}
+			if faults.Calls() < n {
+				if n < 6 {
+					t.Fatalf("only %d commands are run, so this test would show nothing", n)
+				}
+				break
+			}
+		}
+	}
+}
+
+// refuseMarked asks everybody who could bring a marked volume back. Its device does
+// not answer meanwhile, so that it stays.
+func (f *fixture) refuseMarked(lv *lvmtest.Volume) {
+	f.t.Helper()
+	if len(f.disk.Volumes()) == 0 {
+		return // it was the last command that went wrong
+	}
+	lv.Unreadable = true
+	f.wipeAPI()
+	f.start(f.disk)
+	f.sync()
+	if err := f.agent.Pass(f.t.Context()); err == nil || !strings.Contains(err.Error(), "wipe berth/"+lv.Name) {
+		f.t.Errorf("a pass over a device that does not answer: %v", err)
+	}
+	if n := len(f.pvs()); n != 0 {
+		f.t.Errorf("%d PVs of a volume that is being wiped", n)
+	}
+	for _, which := range []string{"db/data-galera-0", lv.UUID} {
+		if _, err := Undelete(f.t.Context(), lvm.New(f.disk), which); err == nil || !strings.Contains(err.Error(), "is being wiped since") {
+			f.t.Errorf("undelete %s: %v", which, err)
+		}
+	}
+	if _, err := PlanAdopt(f.t.Context(), lvm.New(f.disk), f.client, lv.UUID); err == nil || !strings.Contains(err.Error(), "is being wiped since") {
+		f.t.Errorf("adopt: %v", err)
+	}
+	if !slices.Contains(lv.Tags, volume.StateTag(volume.Wiping)) {
+		f.t.Errorf("the mark is gone: %v", lv.Tags)
+	}
+	lv.Unreadable = false
+}
+
+// A claim that is made again while its former volume is being wiped gets a new one.
+func TestClaimBesideAMarkedVolume(t *testing.T) {
+	f := newFixture(t)
+	if err := f.deleted(f.deletable("data-galera-0")); err != nil {
+		t.Fatal(err)
+	}
+	old := f.oneLV()
+	f.retag(old, "berth.dev/state=", string(volume.Wiping))
+	old.Unreadable = true
+	f.mustProvision("data-galera-0")
+	if pv := f.onePV(); pv.Annotations[volume.AnnotationLVUUID] == old.UUID || len(f.disk.Volumes()) != 2 {
+		t.Errorf("PV %+v, %d volumes", pv, len(f.disk.Volumes()))
 	}
 }
 
@@ -277,8 +368,10 @@ func TestTrashConvergesAfterEveryFault(t *testing.T) {
 				}
 			}
 			f.elapse(DefaultTrashKeep + time.Hour)
-			f.sync()
-			_ = f.agent.Pass(t.Context()) // may meet the fault
+			for range 2 { // marks, and wipes
+				f.sync()
+				_ = f.agent.Pass(t.Context()) // may meet the fault
+			}
 			f.start(f.disk)
 			f.elapse(DefaultTrashKeep + time.Hour) // the clock is new as well
 			f.pass()
@@ -287,7 +380,7 @@ func TestTrashConvergesAfterEveryFault(t *testing.T) {
 				t.Fatalf("call %d: %d volumes, %v", n, len(f.disk.Volumes()), f.disk.Violations())
 			}
 			if faults.Calls() < n {
-				if n < 6 {
+				if n < 10 {
 					t.Fatalf("only %d commands are run, so this test would show nothing", n)
 				}
 				break

@@ -24,7 +24,14 @@ const (
 	// Trash means that the volume was deleted with proof. The data is kept until
 	// the deadline in Retirement.
 	Trash State = "trash"
+	// Wiping means that the deadline is over and that the blocks are being wiped, or
+	// about to be. It is written before the first one is: nothing is left to have back.
+	Wiping State = "wiping"
 )
+
+// Deleted tells whether the volume was deleted with proof: no claim's any more,
+// and with a Retirement.
+func (s State) Deleted() bool { return s == Trash || s == Wiping }
 
 // Wipe is what is done to a volume's blocks before their space is given back.
 type Wipe string
@@ -39,7 +46,8 @@ const (
 // Wipes are all policies, the default first.
 var Wipes = []Wipe{WipeSignatures, WipeNone, WipeDiscard, WipeZero}
 
-// Retirement is written on a volume in state trash, in the change that puts it there.
+// Retirement is written on a volume in the change that puts it into the trash, and
+// stays while it is being wiped.
 type Retirement struct {
 	// At and Deadline are seconds since 1970 by the node's clock.
 	At, Deadline int64
@@ -81,7 +89,7 @@ type Tags struct {
 	APIServer string
 	// Growing says that the logical volume may be larger than its file system.
 	Growing bool
-	// Retirement is set in state trash, and only there.
+	// Retirement is set in the states that are Deleted, and only there.
 	Retirement Retirement
 }
 
@@ -151,7 +159,7 @@ func (t Tags) Encode() []string {
 	if t.Growing {
 		tags = append(tags, GrowingTag)
 	}
-	if t.State == Trash {
+	if t.State.Deleted() {
 		tags = append(tags, t.Retirement.Encode()...)
 	}
 	return tags
@@ -200,7 +208,7 @@ func DecodeTags(raw []string) (Tags, error) {
 	}
 	switch t.State {
 	case Creating, Ready, Superseded:
-	case Trash:
+	case Trash, Wiping:
 		t.Retirement = Retirement{At: int64(number(tagTrashed)), Deadline: int64(number(tagDeadline)), Wipe: Wipe(values[tagWipe])}
 		if !slices.Contains(Wipes, t.Retirement.Wipe) {
 			problems = append(problems, fmt.Errorf("tag %s: %q is not a wipe policy that this program knows", tagWipe, t.Retirement.Wipe))
@@ -244,7 +252,7 @@ func complete(values map[string]string) error {
 	if values[tagGrowing] == "yes" {
 		want = append(want, tagGrowing)
 	}
-	if State(values[tagState]) == Trash {
+	if State(values[tagState]).Deleted() {
 		want = append(want, ofTrash...)
 	}
 	for _, key := range want {

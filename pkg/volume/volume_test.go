@@ -20,7 +20,11 @@ func sample() Tags {
 func TestTagsRoundTrip(t *testing.T) {
 	alone := sample()
 	alone.Member = Member{}
-	for name, want := range map[string]Tags{"member": sample(), "no StatefulSet": alone} {
+	kept := sample()
+	kept.State, kept.Retirement = Trash, Retirement{At: 1_800_000_000, Deadline: 1_800_600_000, Wipe: WipeZero}
+	marked := kept
+	marked.State = Wiping
+	for name, want := range map[string]Tags{"member": sample(), "no StatefulSet": alone, "trash": kept, "wiping": marked} {
 		got, err := DecodeTags(append(want.Encode(), "foreign", "other.dev/state=x"))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -45,6 +49,8 @@ func TestDecodeTagsRefuses(t *testing.T) {
 		"half a member":          {replace(TagPrefix+"replicas=3", "x"), "replicas is missing"},
 		"unknown key":            {append(sample().Encode(), TagPrefix+"colour=red"), "colour is not part of schema 1"},
 		"twice":                  {append(sample().Encode(), StateTag(Ready)), "state is there twice"},
+		"wiping, no deadline":    {replace("state=creating", "state=wiping"), "tag deadline is missing"},
+		"wiping and had back":    {append(replace("state=creating", "state=wiping"), StateTag(Ready)), "state is there twice"},
 		"unknown state":          {replace("state=creating", "state=sunk"), `"sunk" is not a state`},
 		"number with other text": {replace("ordinal=1", "ordinal=01"), `"01" is not a decimal`},
 		"no value":               {append(sample().Encode(), TagPrefix+"x"), "not of the form"},
@@ -66,6 +72,9 @@ func TestDecodeTagsRefuses(t *testing.T) {
 // that nothing is read that would not be written.
 func FuzzDecodeTags(f *testing.F) {
 	f.Add(strings.Join(sample().Encode(), ","))
+	marked := sample()
+	marked.State, marked.Retirement = Wiping, Retirement{At: 1, Deadline: 2, Wipe: WipeZero}
+	f.Add(strings.Join(marked.Encode(), ","))
 	f.Add("berth.dev/schema=1")
 	f.Add("berth.dev/state=ready,berth.dev/state=creating")
 	legal := regexp.MustCompile(`^[A-Za-z0-9_+.\-/=!:#&]+$`)

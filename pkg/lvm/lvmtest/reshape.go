@@ -42,8 +42,8 @@ func (d *Disk) reshapeOne(g *group, i int, args []string) (code int, stderr stri
 		if v.Open {
 			return 5, fmt.Sprintf("Logical volume %s/%s contains a filesystem in use.", g.name, v.Name)
 		}
-		if v.Data && !slices.Contains(v.Tags, "berth.dev/state=trash") {
-			d.violations = append(d.violations, v.Name+": a volume with data was removed that was not in the trash")
+		if v.Data && !slices.Contains(v.Tags, "berth.dev/state=wiping") {
+			d.violations = append(d.violations, v.Name+": a volume with data was removed that was not marked")
 		}
 		g.volumes = slices.Delete(g.volumes, i, i+1)
 	case "lvrename":
@@ -74,8 +74,8 @@ func (d *Disk) wipe(name string, args []string) ([]byte, int, string) {
 	if v == nil || v.Unreadable {
 		return nil, 1, name + ": cannot open " + args[len(args)-1]
 	}
-	if !slices.Contains(v.Tags, "berth.dev/state=trash") {
-		d.violations = append(d.violations, v.Name+": wiped outside the trash")
+	if !slices.Contains(v.Tags, "berth.dev/state=wiping") {
+		d.violations = append(d.violations, v.Name+": wiped before it was marked")
 	}
 	v.FSType, v.FSUUID = "", ""
 	v.Wiped = append(v.Wiped, name)
