@@ -25,7 +25,7 @@ type abandonCommand struct {
 }
 
 func (c *abandonCommand) command() *cobra.Command {
-	cmd := &cobra.Command{
+	return about(&cobra.Command{
 		Use:   "abandon NAMESPACE/CLAIM",
 		Short: "Give the data of a member up that is lost for good, so that it begins anew",
 		Long: `Give the data of a member up, because its node or disk is lost for good: the claim
@@ -35,16 +35,7 @@ half of the cluster is synced without this member, by GaleraCluster and the pods
 Without --reason it only says what it would do. Run it with the rights of an
 administrator, from anywhere.`,
 		Example: `  lvm-provisioner abandon galera/data-galera-1 --kubeconfig FILE --reason "disk of node n2 is dead"`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.Validate(); err != nil {
-				return err
-			}
-			return c.Run(cmd.Context(), args[0], cmd.OutOrStdout())
-		},
-	}
-	c.Flags(cmd.Flags())
-	return cmd
+	}, c)
 }
 
 // Flags declares the flags.

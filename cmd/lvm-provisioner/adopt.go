@@ -20,7 +20,7 @@ type adoptCommand struct {
 }
 
 func (c *adoptCommand) command() *cobra.Command {
-	cmd := &cobra.Command{
+	return about(&cobra.Command{
 		Use:   "adopt VG/LV|LV-UUID",
 		Short: "Name the volume of this machine that serves its claim",
 		Long: `Name the volume of this machine that serves its claim, when several say that they
@@ -28,16 +28,7 @@ do, or when a superseded one is wanted back. It gets a higher generation than al
 others; their agents fence those, and keep them. Without --yes it only says what
 it would do. It refuses while another volume of the claim is in use.`,
 		Example: "  lvm-provisioner adopt berth/berth-0123 --yes",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.Validate(); err != nil {
-				return err
-			}
-			return c.Run(cmd.Context(), args[0], cmd.OutOrStdout())
-		},
-	}
-	c.Flags(cmd.Flags())
-	return cmd
+	}, c)
 }
 
 // Flags declares the flags.

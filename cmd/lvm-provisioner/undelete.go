@@ -14,7 +14,7 @@ import (
 type undeleteCommand struct{ changes }
 
 func (c *undeleteCommand) command() *cobra.Command {
-	cmd := &cobra.Command{
+	return about(&cobra.Command{
 		Use:   "undelete NAMESPACE/CLAIM|LV-UUID",
 		Short: "Take a deleted volume out of this machine's trash",
 		Long: `Take a deleted volume out of this machine's trash, with its data, for the claim
@@ -22,16 +22,7 @@ that it belonged to. The agent publishes it within an interval. It works until t
 deadline that lvm-provisioner inventory shows, and never once wiping has begun
 (state wiping). It waits for the agent's pass to end, and needs no API server.`,
 		Example: "  lvm-provisioner undelete db/data-galera-0",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.Validate(); err != nil {
-				return err
-			}
-			return c.Run(cmd.Context(), args[0], cmd.OutOrStdout())
-		},
-	}
-	c.Flags(cmd.Flags())
-	return cmd
+	}, c)
 }
 
 // Run undeletes and says what came back.

@@ -44,19 +44,24 @@ func fleet(t *testing.T) (*world, map[string]string) {
 func (w *world) work() {
 	w.t.Helper()
 	for range 6 {
-		w.controlPVs()
-		for _, name := range claimNames {
-			w.schedule(name, nil)
-		}
-		for _, m := range w.machines {
-			for _, p := range slices.Clone(m.agents) {
-				w.sync(p, nil)
-				w.serve(p, nil)
-				w.pass(p, nil)
-			}
-		}
+		w.round()
 		if w.judge(); w.problem != "" {
 			w.t.Fatal(w.problem)
+		}
+	}
+}
+
+// round lets everybody work once, in turn.
+func (w *world) round() {
+	w.controlPVs()
+	for _, name := range claimNames {
+		w.schedule(name, nil)
+	}
+	for _, m := range w.machines {
+		for _, p := range slices.Clone(m.agents) {
+			w.sync(p, nil)
+			w.serve(p, nil)
+			w.pass(p, nil)
 		}
 	}
 }
@@ -83,6 +88,14 @@ func (w *world) wantHomes(homes map[string]string) {
 	}
 }
 
+// comeHome applies the manifests anew, and wants each claim in its own volume.
+func (w *world) comeHome(homes map[string]string) {
+	w.t.Helper()
+	w.remake()
+	w.work()
+	w.wantHomes(homes)
+}
+
 // remake deletes all claims and makes them again, as who applies the manifests anew.
 func (w *world) remake() {
 	for _, name := range claimNames[:3] {
@@ -106,9 +119,7 @@ func TestNamesSwappedAfterTheAPIWasLost(t *testing.T) {
 	for _, m := range w.machines {
 		w.powerOn(m)
 	}
-	w.remake()
-	w.work()
-	w.wantHomes(homes)
+	w.comeHome(homes)
 }
 
 // Scenario 32 and the moved disks of issue 5: the machine is dead, its disks are
@@ -120,9 +131,7 @@ func TestDisksInASpareMachine(t *testing.T) {
 	w.powerOff(spare)
 	dead.disk.Swap(spare.disk)
 	w.powerOn(spare)
-	w.remake()
-	w.work()
-	w.wantHomes(homes)
+	w.comeHome(homes)
 }
 
 // Scenario 8: a new machine under the old name, with a blank group. The member
@@ -138,15 +147,7 @@ func TestNewMachineUnderTheOldName(t *testing.T) {
 	w.powerOn(m)
 	w.remake()
 	for range 6 { // work would miss the old disks
-		w.controlPVs()
-		for _, name := range claimNames[:3] {
-			w.schedule(name, nil)
-		}
-		for _, m := range w.machines {
-			w.sync(m.agents[0], nil)
-			w.serve(m.agents[0], nil)
-			w.pass(m.agents[0], nil)
-		}
+		w.round()
 	}
 	if n := len(m.disk.Volumes()); n != 0 {
 		t.Errorf("%d blank volumes on the new machine", n)
@@ -178,9 +179,7 @@ func TestNodeObjectDeleted(t *testing.T) {
 		w.pass(m.agents[0], nil)
 		w.join(m)
 	}
-	w.remake()
-	w.work()
-	w.wantHomes(homes)
+	w.comeHome(homes)
 }
 
 // Scenario 11: every object of ours is deleted, the class too, and made again.
@@ -196,9 +195,7 @@ func TestOurObjectsDeleted(t *testing.T) {
 	sc.ResourceVersion = ""
 	_, err = w.client.StorageV1().StorageClasses().Create(context.Background(), sc, metav1.CreateOptions{})
 	w.must(err)
-	w.remake()
-	w.work()
-	w.wantHomes(homes)
+	w.comeHome(homes)
 }
 
 // Scenario 12: an API server that knows of nothing, and years. Nothing is removed.
@@ -213,9 +210,7 @@ func TestNothingIsRemovedForEver(t *testing.T) {
 			w.deletes(m.agents[0], nil)
 		}
 	}
-	w.remake()
-	w.work()
-	w.wantHomes(homes)
+	w.comeHome(homes)
 }
 
 // Scenario 5: the volume is removed behind a living PV, and another one takes its

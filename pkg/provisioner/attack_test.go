@@ -7,13 +7,13 @@ package provisioner
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/berth-dev/berth/test/knob"
 )
 
 // turn is one act of a sequence; its seed decides what exactly happens, whatever
@@ -101,7 +101,7 @@ func shrink(t testing.TB, empty *fake.Clientset, steps []turn, problem string) [
 // afterwards everything is mended, and every claim has to get its own volume.
 // SEQUENCES is how many to play, SEED is the first.
 func TestRandomSequences(t *testing.T) {
-	count, first := number(t, "SEQUENCES", 100), number(t, "SEED", 1)
+	count, first := knob.Number[uint64](t, "SEQUENCES", 100), knob.Number[uint64](t, "SEED", 1)
 	empty, reached := fake.NewClientset(), map[string]int{}
 	for seed := first; seed < first+count; seed++ {
 		steps := sequence(seed)
@@ -131,16 +131,4 @@ func wanted() []string {
 		all = append(all, "call "+f)
 	}
 	return all
-}
-
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }

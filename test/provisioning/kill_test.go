@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/volume"
+	"github.com/berth-dev/berth/test/knob"
 )
 
 // slaughter kills an agent, or what it runs, in the middle of what users do.
@@ -38,7 +37,7 @@ type slaughter struct {
 // there twice, all are known, and what was written is unchanged. KILLS is how many
 // (200 for make volumes-kill), SEED the first.
 func TestKilled(t *testing.T) {
-	kills, seed := number(t, "KILLS", 12), number(t, "SEED", 1)
+	kills, seed := knob.Number[uint64](t, "KILLS", 12), knob.Number[uint64](t, "SEED", 1)
 	s := &slaughter{machine: newMachine(t), rand: rand.New(rand.NewPCG(seed, 0)),
 		homes: map[string]string{}, sums: map[string][32]byte{}, trash: map[string]bool{}, did: map[string]int{}}
 	var err error
@@ -212,17 +211,4 @@ func (s *slaughter) judge(name string) {
 	if s.t.Failed() {
 		s.t.FailNow()
 	}
-}
-
-func number(t *testing.T, name string, otherwise uint64) uint64 {
-	t.Helper()
-	text := os.Getenv(name)
-	if text == "" {
-		return otherwise
-	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
-	return n
 }

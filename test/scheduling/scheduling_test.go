@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/berth-dev/berth/test/figures"
+	"github.com/berth-dev/berth/test/knob"
 )
 
 // TestTwentyClaimsForTen has twenty members come at once for room for ten. Nothing
@@ -45,7 +45,7 @@ func TestTwentyClaimsForTen(t *testing.T) {
 		t.Fatalf("%d pods are placed, and there is room for 10", n)
 	}
 	var took []time.Duration
-	for n := range number(t, "EXTEND_ROUNDS", 3) {
+	for n := range knob.Number(t, "EXTEND_ROUNDS", 3) {
 		began := time.Now()
 		y.must(y.agent.extend(t.Context(), "n1", 10*gibi))
 		y.await("next one placed", 30*time.Second, func(nodes, _ map[string]string) bool { return placed(nodes) == 11+n })
@@ -116,21 +116,6 @@ func TestLeaderDies(t *testing.T) {
 	y.must(y.agent.truth())
 }
 
-// number is what the environment says, or what is usual. make race-rounds says more
-// than that, and where to keep what was measured.
-func number(t *testing.T, variable string, usual int) int {
-	t.Helper()
-	text := os.Getenv(variable)
-	if text == "" {
-		return usual
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("read %s: %v", variable, err)
-	}
-	return n
-}
-
 func measured(*testing.T) bool { return os.Getenv("FIGURES") != "" }
 
 // report prints what was measured and keeps it, when that is what the test is run for.
@@ -161,7 +146,7 @@ func TestRace(t *testing.T) {
 	y.must(y.agent.run(t.Context()))
 	y.start("scheduler")
 	homes := y.agent.homes()
-	wrong, rounds := 0, number(t, "RACE_ROUNDS", 5)
+	wrong, rounds := 0, knob.Number(t, "RACE_ROUNDS", 5)
 	var took []time.Duration
 	for round := range rounds {
 		began := time.Now()

@@ -30,11 +30,9 @@ Then all StatefulSets are applied at once, under stock kube-scheduler, Berth's, 
 stock kube-scheduler with Berth's extender in turn. The table says how many pods
 were bound a second, how many members are on another node than their data, and how
 many got a blank volume. It fails when that happened under a scheduler of Berth.`,
-		Example:       "  bench-scheduler-e2e\n  bench-scheduler-e2e --clusters 20 --nodes 9",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		Example: "  bench-scheduler-e2e\n  bench-scheduler-e2e --clusters 20 --nodes 9",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.size.clusters, "clusters", 500, "StatefulSets of three")

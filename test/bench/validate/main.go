@@ -1,23 +1,12 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
-
 	"github.com/spf13/cobra"
+
+	"github.com/berth-dev/berth/test/program"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench-validate:", err)
-		os.Exit(1)
-	}
-}
+func main() { program.Main(newCommand()) }
 
 type options struct {
 	program, corpus, out string
@@ -42,8 +31,7 @@ case in turn, so that a busy machine is busy for all:
 
 ratio is the other one's median over validate's, or what was measured over what was asked for. The
 exit code is 1 when a ratio misses its target.`,
-		Args:         cobra.NoArgs,
-		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()

@@ -23,7 +23,7 @@ type options struct {
 	keep                       bool
 }
 
-func command() *cobra.Command {
+func root() *cobra.Command {
 	o := options{}
 	cmd := &cobra.Command{
 		Use:   "chaos",
@@ -41,10 +41,8 @@ It needs root, mariadb-server, galera-4 and rsync, and the control plane's binar
 		Example: `  chaos                       # 25 rounds
   chaos --rounds 300 --lanes 2  # two clusters at the same time
   chaos --seed 17 --rounds 1    # the attack of seed 17 again`,
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
 	flags.IntVar(&o.rounds, "rounds", 25, "how many rounds")

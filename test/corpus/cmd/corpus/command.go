@@ -19,7 +19,7 @@ type options struct {
 	seed uint64
 }
 
-func command() *cobra.Command {
+func root() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
 		Use:   "corpus",
@@ -28,8 +28,6 @@ func command() *cobra.Command {
 data directories in every format of InnoDB. Its sub-commands set galera-init's verifier against
 them and compare what it says with what innochecksum and the server itself say. Every choice
 comes from --seed.`,
-		SilenceUsage:  true,
-		SilenceErrors: true,
 	}
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.out, "out", "_out", "where figures (NAME.json) and directories (corpus/) go")

@@ -19,7 +19,7 @@ type options struct {
 	keep                  bool
 }
 
-func command() *cobra.Command {
+func root() *cobra.Command {
 	o := options{}
 	cmd := &cobra.Command{
 		Use:   "drill",
@@ -33,11 +33,9 @@ three members from manifests/, and lets a client write. Then
 It fails when a member changed its node or its logical volume, when not exactly
 one freshest member bootstrapped, when a joiner took a full copy without need, or
 when an acknowledged row is missing.`,
-		Example:       "  drill\n  drill --runs 10   # act 1 ten times in a row",
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
+		Example: "  drill\n  drill --runs 10   # act 1 ten times in a row",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context()) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.bed, "bed", "_out/demo-bed", "directory of the test bed")
