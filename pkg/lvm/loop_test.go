@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -202,5 +203,53 @@ func TestLVMLayouts(t *testing.T) {
 		if err == nil || errors.Is(err, lvm.ErrUsage) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", layout, err)
 		}
+	}
+}
+
+// Scenario 31: 50 volumes are made on one node by two hands. Whoever reads
+// meanwhile, in another process of lvm, waits for the command that runs, not for
+// the 50.
+func TestLVMFiftyCreations(t *testing.T) {
+	maker, run := loopGroup(t, "256M")
+	reader := lvm.New(run, lvm.MetadataOnly())
+	vg := report(t, maker)
+	next, made := make(chan int, 50), atomic.Int64{}
+	for n := range 50 {
+		next <- n
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for n := range next {
+				if err := maker.Create(t.Context(), vg, fmt.Sprintf("berth-%d", n), 4<<20, lvm.Layout{}, []string{"berth.dev/schema=1"}); err != nil {
+					t.Error(err)
+					return
+				}
+				made.Add(1)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	reads, most := 0, int64(0)
+	for running := true; running; {
+		before := made.Load()
+		seen := report(t, reader)
+		after := made.Load()
+		// What is read is one moment's state, between what was there before and after.
+		if n := int64(len(seen.LVs)); n < before || n > after+2 {
+			t.Errorf("%d volumes read, of %d before and %d after", n, before, after)
+		}
+		reads, most = reads+1, max(most, after-before)
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+	}
+	t.Logf("%d reads, during the longest %d volumes were made", reads, most)
+	if made.Load() != 50 || reads < 5 || most > 10 {
+		t.Errorf("%d volumes made, %d reads, during one of them %d volumes: readers are starved", made.Load(), reads, most)
 	}
 }

@@ -55,6 +55,7 @@ type view struct {
 	claims     corelisters.PersistentVolumeClaimLister
 	classes    storagelisters.StorageClassLister
 	nodes      corelisters.NodeLister // holds this node only
+	pods       corelisters.PodLister  // holds those of this node only
 	capacities storagelisters.CSIStorageCapacityLister
 }
 
@@ -145,9 +146,13 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	own := informers.NewSharedInformerFactoryWithOptions(cfg.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, cfg.Node).String()
 	}))
+	onNode := informers.NewSharedInformerFactoryWithOptions(cfg.Client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("spec.nodeName", cfg.Node).String()
+	}))
 	system := informers.NewSharedInformerFactoryWithOptions(cfg.Client, 0, informers.WithNamespace(volume.SystemNamespace))
 	pvs, claims := all.Core().V1().PersistentVolumes().Informer(), all.Core().V1().PersistentVolumeClaims().Informer()
 	classes, nodes := all.Storage().V1().StorageClasses(), own.Core().V1().Nodes()
+	pods := onNode.Core().V1().Pods()
 	capacities := system.Storage().V1().CSIStorageCapacities()
 	if err := pvs.AddIndexers(cache.Indexers{byLVUUID: indexByLVUUID, byClaim: indexByClaim}); err != nil {
 		return nil, fmt.Errorf("index PVs: %w", err)
@@ -157,7 +162,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: cfg.Client.CoreV1().Events("")})
 	events := broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: volume.Provisioner, Host: cfg.Node})
 	agent := newAgent(cfg, view{
-		pvs: pvs.GetIndexer(), claims: corelisters.NewPersistentVolumeClaimLister(claims.GetIndexer()), classes: classes.Lister(), nodes: nodes.Lister(), capacities: capacities.Lister(),
+		pvs: pvs.GetIndexer(), claims: corelisters.NewPersistentVolumeClaimLister(claims.GetIndexer()), classes: classes.Lister(), nodes: nodes.Lister(), pods: pods.Lister(), capacities: capacities.Lister(),
 	}, events)
 
 	if _, err := pvs.AddEventHandler(agent.wakeOn(agent.isOwnPV)); err != nil {
@@ -170,12 +175,16 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, fmt.Errorf("watch StorageClasses: %w", err)
 	}
 
+	if _, err := pods.Informer().AddEventHandler(agent.wakeOn(agent.isBypassing)); err != nil {
+		return nil, fmt.Errorf("watch pods: %w", err)
+	}
+
 	s := &Service{
 		agent:       agent,
 		broadcaster: broadcaster,
-		informers:   []informers.SharedInformerFactory{all, own, system},
+		informers:   []informers.SharedInformerFactory{all, own, onNode, system},
 		synced: []cache.InformerSynced{
-			pvs.HasSynced, claims.HasSynced, classes.Informer().HasSynced, nodes.Informer().HasSynced, capacities.Informer().HasSynced,
+			pvs.HasSynced, claims.HasSynced, classes.Informer().HasSynced, nodes.Informer().HasSynced, pods.Informer().HasSynced, capacities.Informer().HasSynced,
 		},
 	}
 	s.provisioner = controller.NewProvisionController(klog.FromContext(ctx), cfg.Client, volume.Provisioner, agent,

@@ -192,7 +192,8 @@ func (w *world) startAgent(m *machine) *agentProcess {
 	p.Agent = newAgent(Config{
 		Node: m.node, Links: m.links, Client: client, Runner: g, Metrics: NewMetrics(prometheus.NewRegistry()), Clock: w.clock,
 	}, view{
-		pvs: p.stores[0], claims: corelisters.NewPersistentVolumeClaimLister(p.stores[1]), classes: storagelisters.NewStorageClassLister(p.stores[2]),
+		pods: corelisters.NewPodLister(cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)),
+		pvs:  p.stores[0], claims: corelisters.NewPersistentVolumeClaimLister(p.stores[1]), classes: storagelisters.NewStorageClassLister(p.stores[2]),
 		nodes: corelisters.NewNodeLister(p.stores[3]), capacities: storagelisters.NewCSIStorageCapacityLister(p.stores[4]),
 	}, events)
 	w.sync(p, nil)

@@ -148,6 +148,13 @@ func TestControlPlane(t *testing.T) {
 		return err == nil && claim.Annotations[annSelectedNode] == ""
 	})
 
+	// A pod that passes the scheduler by: its claim is told why nothing happens.
+	cp.claim("bypassed", "berth", false)
+	cp.kubectl("", "create", "serviceaccount", "default")
+	cp.kubectl("apiVersion: v1\nkind: Pod\nmetadata: {name: hurried}\nspec:\n  nodeName: "+nodeName+"\n"+
+		"  containers: [{name: main, image: none}]\n  volumes: [{name: data, persistentVolumeClaim: {claimName: bypassed}}]\n", "create", "-f", "-")
+	cp.event("bypassed", "pod hurried names node "+nodeName+" itself")
+
 	// Everything is switched off and the API's memory is lost.
 	stopAgent()
 	cp.Stop()

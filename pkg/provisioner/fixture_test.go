@@ -43,7 +43,7 @@ type fixture struct {
 	links   Links
 	agent   *Agent
 	events  *record.FakeRecorder
-	indexes []cache.Indexer // PVs, classes, nodes, capacities, claims
+	indexes []cache.Indexer // PVs, classes, nodes, capacities, claims, pods
 	uids    int
 	// unshared is what the agent's self-test finds; nil is an agent without one.
 	unshared func(context.Context) []lvm.Finding
@@ -69,7 +69,8 @@ func (f *fixture) start(run lvm.Runner) {
 	claims := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
 	pvs := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{byLVUUID: indexByLVUUID, byClaim: indexByClaim})
 	classes, nodes, capacities := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName), cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName), cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
-	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities, claims}
+	pods := cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)
+	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities, claims, pods}
 	f.agent = newAgent(Config{
 		Node: nodeName, Links: f.links, Client: f.client, Runner: run,
 		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(metav1.Now().Time), Private: f.unshared,
@@ -78,6 +79,7 @@ func (f *fixture) start(run lvm.Runner) {
 		claims:     corelisters.NewPersistentVolumeClaimLister(claims),
 		classes:    storagelisters.NewStorageClassLister(classes),
 		nodes:      corelisters.NewNodeLister(nodes),
+		pods:       corelisters.NewPodLister(pods),
 		capacities: storagelisters.NewCSIStorageCapacityLister(capacities),
 	}, f.events)
 	f.sync()
@@ -119,7 +121,8 @@ func (f *fixture) sync() {
 	nodes, err3 := f.client.CoreV1().Nodes().List(ctx, o)
 	capacities, err4 := f.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).List(ctx, o)
 	claims, err5 := f.client.CoreV1().PersistentVolumeClaims("").List(ctx, o)
-	if err := errors.Join(err1, err2, err3, err4, err5, f.indexes[4].Replace(pointers(claims.Items), ""),
+	pods, err6 := f.client.CoreV1().Pods("").List(ctx, o)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, f.indexes[5].Replace(pointers(pods.Items), ""), f.indexes[4].Replace(pointers(claims.Items), ""),
 		f.indexes[0].Replace(pointers(pvs.Items), ""), f.indexes[1].Replace(pointers(classes.Items), ""),
 		f.indexes[2].Replace(pointers(nodes.Items), ""), f.indexes[3].Replace(pointers(capacities.Items), "")); err != nil {
 		f.t.Fatal(err)

@@ -93,6 +93,9 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err := a.reportOrphans(f); err != nil {
 		problems = append(problems, err)
 	}
+	if err := a.sayBypassed(); err != nil {
+		problems = append(problems, err)
+	}
 	if err := a.freeStranded(ctx); err != nil {
 		problems = append(problems, err)
 	}

@@ -51,6 +51,7 @@ const (
 	CodeHomesIncomplete  = "HomesIncomplete"
 	CodeNodeGone         = "SelectedNodeGone"
 	CodeOrphan           = "VolumeWithoutClaim"
+	CodeBypassed         = "SchedulerBypassed"
 )
 
 func classInvalid(class string, problems []string) Reason {
@@ -200,6 +201,11 @@ func lvmNotShared(node string, found []lvm.Finding) Reason {
 func nodeGone(claim *corev1.PersistentVolumeClaim, node string) Reason {
 	return Reason{CodeNodeGone, fmt.Sprintf("node %s, which was to make the volume of claim %s/%s, is not in this cluster: the choice is taken back, and the scheduler looks again; "+
 		"no pod has ever had a volume that was made there", node, claim.Namespace, claim.Name)}
+}
+
+func schedulerBypassed(claim *corev1.PersistentVolumeClaim, pod *corev1.Pod) Reason {
+	return Reason{CodeBypassed, fmt.Sprintf("pod %s names node %s itself (spec.nodeName), so no scheduler has chosen a node for claim %s/%s and no volume is made: "+
+		"delete the pod and make it with schedulerName %s and without nodeName (to keep it on this node use a nodeSelector)", pod.Name, pod.Spec.NodeName, claim.Namespace, claim.Name, volume.SchedulerName)}
 }
 
 func orphaned(v Volume, kind orphanKind) Reason {

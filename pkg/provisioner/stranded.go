@@ -68,7 +68,12 @@ func (a *Agent) freeStranded(ctx context.Context) error {
 
 func (a *Agent) isStrandable(claim *corev1.PersistentVolumeClaim) bool {
 	node := claim.Annotations[annSelectedNode]
-	if claim.Spec.VolumeName != "" || node == "" || node == a.node || claim.DeletionTimestamp != nil || claim.Spec.StorageClassName == nil {
+	return claim.Spec.VolumeName == "" && node != "" && node != a.node && claim.DeletionTimestamp == nil && a.isOurs(claim)
+}
+
+// isOurs tells a claim of a StorageClass of this provisioner.
+func (a *Agent) isOurs(claim *corev1.PersistentVolumeClaim) bool {
+	if claim.Spec.StorageClassName == nil {
 		return false
 	}
 	class, err := a.classes.Get(*claim.Spec.StorageClassName)

@@ -1,7 +1,6 @@
 package provisioning
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,37 +39,28 @@ var scenarios = map[int]struct {
 	21: {"killed between lvcreate and PV, the claim deleted meanwhile", []string{"pkg/provisioner: TestKilledBetweenVolumeAndPV", "pkg/provisioner: TestOrphans"}},
 	22: {"lvm fails: deleting says so", []string{"pkg/provisioner: TestDeleteWantsProof"}},
 	23: {"a new volume does not show old blocks", []string{"pkg/provisioner: TestTrash", "test/provisioning: TestWipeOnADevice"}},
+	24: {"a new volume on old signatures", []string{"pkg/provisioner: TestCreateOverOldSignatures", "pkg/lvm/filesystem: TestOldSignatures"}},
 	25: {"a group with a disk missing", []string{"pkg/provisioner: TestPassPublishesCapacity", "pkg/provisioner: TestProvisionRefuses"}},
 	26: {"lvm hangs", []string{"pkg/lvm: TestExecEndsTheWholeGroup", "pkg/provisioner: TestEveryCallGoesWrongOnce"}},
 	27: {"a volume grows while its pod runs", []string{"pkg/provisioner: TestGrowOnline", "pkg/provisioner: TestGrowConvergesAfterEveryFault", "pkg/lvm/filesystem: TestGrow"}},
 	28: {"deleted while mounted elsewhere", []string{"pkg/provisioner: TestDeleteWantsProof"}},
 	29: {"a boot with inactive volumes", []string{"pkg/provisioner: TestPassAfterTheAPIWasWiped", "test/e2e: TestDrill"}},
+	30: {"a pod with nodeName passes the scheduler by", []string{"pkg/provisioner: TestPodPassesTheSchedulerBy", "pkg/provisioner: TestControlPlane"}},
+	31: {"50 creations on one node, and others' reads", []string{"pkg/lvm: TestLVMFiftyCreations"}},
 	32: {"affinity to the disks, not to the host", []string{"pkg/provisioner: TestDisksInASpareMachine"}},
 	33: {"deleting compares the LV UUID", []string{"pkg/provisioner: TestDeleteWantsProof"}},
 	34: {"all volumes are back, and the database has to start", []string{"test/e2e: TestDrill"}},
 	35: {"an idle agent runs one command an interval", []string{"pkg/provisioner: TestPassIdleCostsOneCommandAndNoWrites"}},
 }
 
-// missing are scenarios that no test plays yet; limitations.md says so.
-var missing = map[int]string{
-	24: "lvcreate over old signatures needs an activated volume",
-	30: "a pod with nodeName, past the scheduler: explained by an event (issue 5)",
-	31: "50 creations on one node, and others' reads (make bench-volumes, issue 5)",
-}
-
-// TestEveryScenarioIsPlayed: each of the 35 has its tests, which exist, or is
-// named as missing where a user looks.
+// TestEveryScenarioIsPlayed: each of the 35 has its tests, which exist.
 func TestEveryScenarioIsPlayed(t *testing.T) {
-	limitations := read(t, "docs/limitations.md")
+	if len(scenarios) != 35 {
+		t.Errorf("%d scenarios, want 35", len(scenarios))
+	}
 	for n := 1; n <= 35; n++ {
-		s, played := scenarios[n]
-		why, open := missing[n]
-		switch {
-		case played == open:
-			t.Errorf("scenario %d is played: %t, and missing: %t", n, played, open)
-		case open && !strings.Contains(limitations, fmt.Sprintf("scenario %d ", n)):
-			t.Errorf("docs/limitations.md does not say that scenario %d (%s) is not shown", n, why)
-		case played && len(s.tests) == 0:
+		s := scenarios[n]
+		if len(s.tests) == 0 {
 			t.Errorf("scenario %d (%s) has no test", n, s.what)
 		}
 		for _, test := range s.tests {
@@ -79,19 +69,6 @@ func TestEveryScenarioIsPlayed(t *testing.T) {
 			}
 		}
 	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	path, err := controlplane.Repository(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
 }
 
 // exists looks for "directory: function" in the sources.

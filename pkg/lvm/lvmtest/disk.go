@@ -39,7 +39,9 @@ type group struct {
 	// changed, which lvm remembers.
 	missing, flagged int
 	seqno            int
-	volumes          []*Volume
+	// old is what the next volume finds on its blocks.
+	old     string
+	volumes []*Volume
 }
 
 // Volume is a logical volume in memory.
@@ -232,6 +234,9 @@ func (d *Disk) create(args []string) ([]byte, int, string) {
 		v := &Volume{UUID: d.uuid("LV"), Name: name, Active: !slices.Contains(args, "-an")}
 		v.Layout, v.Extents, v.Pool = layoutOf(args)
 		v.Tags = every(args, "--addtag")
+		if text := v.find(g.old, args); text != "" {
+			return nil, 5, text
+		}
 		if text := g.refusal(v); text != "" {
 			return nil, 5, text
 		}

@@ -44,6 +44,22 @@ func (d *Disk) tagGroup(args []string) ([]byte, int, string) {
 // SetMetadataFree sets the room in the metadata area, in bytes.
 func (d *Disk) SetMetadataFree(vg string, bytes int64) { d.group(vg).mdaFree = bytes }
 
+// SetOld leaves the signature of a former owner on the free blocks of a volume
+// group. "ambiguous" is one that lvm's wiping passes over.
+func (d *Disk) SetOld(vg, signature string) { d.group(vg).old = signature }
+
+// find has a new volume meet what is on its blocks, and returns why lvcreate ends, or "".
+func (v *Volume) find(old string, args []string) string {
+	switch wipes := after(args, "-W") == "y" && old != "ambiguous"; {
+	case old == "" || v.Layout.Type == lvm.Thin:
+	case !wipes:
+		v.FSType, v.FSUUID = old, "former"
+	case !slices.Contains(args, "-y"): // it asks, and without a terminal the answer is no
+		return fmt.Sprintf("Aborted wiping of %s.\n  1 existing signature left on the device.\n  Failed to wipe signatures on logical volume %s.", old, v.Name)
+	}
+	return ""
+}
+
 func (d *Disk) group(name string) *group {
 	for _, g := range d.groups {
 		if g.name == name {
