@@ -98,6 +98,7 @@ func (c *agentCommand) Run(ctx context.Context) error {
 		Links:    c.Links(),
 		Client:   client,
 		Runner:   c.Runner(),
+		Storage:  c.Storage(),
 		Metrics:  provisioner.NewMetrics(registry),
 		Clock:    clock.RealClock{},
 		Trash:    c.trash,

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/pflag"
 
 	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/lvm/directory"
 )
 
 // output is how a command prints.
@@ -27,19 +29,27 @@ type disks struct {
 	metadataOnly bool
 }
 
-// place is where lvm runs.
-type place struct{ lvm string }
+// place is where lvm runs, and the base directory beside it.
+type place struct{ lvm, base string }
 
-// Flags declares the flag.
+// Flags declares the flags.
 func (p *place) Flags(f *pflag.FlagSet) {
 	f.StringVar(&p.lvm, "lvm", string(lvm.InContainer), "where lvm runs: container is this program's own, which must have the host's /etc/lvm and /run/lock/lvm; "+
-		"nsenter is the machine, whose own lvm is used (in a pod: hostPID and privileged)")
+		"nsenter is the machine, whose own lvm is used (in a pod: hostPID and privileged); none is for machines without lvm, with --directory")
+	f.StringVar(&p.base, "directory", "", "base directory of this machine for StorageClasses with backend dir, in a pod the host's under the same name (and hostPID); "+
+		"lvm-provisioner base-directory marks it; empty is none")
 }
 
-// Validate tells what is wrong with the flag.
+// Validate tells what is wrong with the flags.
 func (p *place) Validate() error {
+	if p.base != "" && !filepath.IsAbs(p.base) {
+		return fmt.Errorf("--directory is %q: use an absolute path", p.base)
+	}
+	if p.lvm == string(lvm.Nowhere) && p.base == "" {
+		return errors.New("--lvm is none and --directory is not set: there would be nothing to serve, name the base directory")
+	}
 	if !slices.Contains(lvm.Places, lvm.Place(p.lvm)) {
-		return fmt.Errorf("--lvm is %q: use container or nsenter", p.lvm)
+		return fmt.Errorf("--lvm is %q: use container, nsenter or none", p.lvm)
 	}
 	return nil
 }
@@ -49,7 +59,18 @@ func (p *place) Runner() lvm.Exec { return lvm.Exec{Place: lvm.Place(p.lvm)} }
 
 // SelfTest is the one of this runner.
 func (p *place) SelfTest() lvm.SelfTest {
-	return lvm.SelfTest{Runner: p.Runner(), Place: lvm.Place(p.lvm)}
+	return lvm.SelfTest{Runner: p.Runner(), Place: lvm.Place(p.lvm), Base: p.base}
+}
+
+// Storage has what is beside lvm, or in its place.
+func (p *place) Storage() (options []lvm.Option) {
+	if p.base != "" {
+		options = append(options, lvm.Beside(directory.New(p.base, p.SelfTest().Mounted)))
+	}
+	if p.lvm == string(lvm.Nowhere) {
+		options = append(options, lvm.WithoutLVM())
+	}
+	return options
 }
 
 // Flags declares the flags.
@@ -75,7 +96,7 @@ func (d *disks) System(options ...lvm.Option) *lvm.System {
 	if d.metadataOnly {
 		options = append(options, lvm.MetadataOnly())
 	}
-	return lvm.New(d.Runner(), options...)
+	return lvm.New(d.Runner(), append(options, d.Storage()...)...)
 }
 
 // Print writes the JSON form where it is asked for, else what table writes.

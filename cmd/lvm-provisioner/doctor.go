@@ -95,6 +95,9 @@ func examine(report *lvm.Report) []lvm.Finding {
 			uuids[pv.UUID] = pv.Name
 		}
 		for _, lv := range vg.LVs {
+			if lv.Err != nil {
+				add(vg.Name+"/"+lv.Name, "put back what was there; while it is away the volume is not served", "%v", lv.Err)
+			}
 			if lv.IsThinPool() && max(lv.DataPercent, lv.MetadataPercent) >= 80 {
 				add(vg.Name+"/"+lv.Name, "lvextend the pool before it is full: full, it damages the file systems in it", "data %.0f%%, metadata %.0f%% full", lv.DataPercent, lv.MetadataPercent)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -117,8 +118,8 @@ func newInventory(report *lvm.Report) inventory {
 			until := time.Unix(t.Retirement.Deadline, 0).UTC()
 			line.TrashUntil = &until
 		}
-		if v.Err != nil {
-			line.Problem = v.Err.Error()
+		if err := cmp.Or(v.Err, v.LV.Err); err != nil {
+			line.Problem = err.Error()
 		}
 		inv.Volumes = append(inv.Volumes, line)
 	}

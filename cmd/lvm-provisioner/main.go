@@ -42,6 +42,6 @@ volumes.`,
 	var klogFlags flag.FlagSet
 	klog.InitFlags(&klogFlags)
 	root.PersistentFlags().AddGoFlag(klogFlags.Lookup("v"))
-	root.AddCommand((&agentCommand{}).command(), (&inventoryCommand{}).command(), (&doctorCommand{}).command(), (&undeleteCommand{}).command(), (&adoptCommand{}).command(), (&abandonCommand{}).command())
+	root.AddCommand((&agentCommand{}).command(), (&inventoryCommand{}).command(), (&doctorCommand{}).command(), (&baseDirectoryCommand{}).command(), (&undeleteCommand{}).command(), (&adoptCommand{}).command(), (&abandonCommand{}).command())
 	return root
 }

@@ -1,9 +1,11 @@
 package lvm
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -62,6 +64,33 @@ func (m mounts) holding(dir string) mount {
 func (m mounts) source(dir string) string {
 	e := m.holding(dir)
 	return e.device + " " + filepath.Join(e.root, strings.TrimPrefix(dir, e.point))
+}
+
+// Mounted returns where the machine has a directory mounted, or anything in it, and
+// where in it anything is mounted. That this cannot be seen is an error.
+func (t SelfTest) Mounted(dir string) ([]string, error) {
+	own, err := t.mounts("self")
+	if err != nil {
+		return nil, err
+	}
+	first, err := t.mounts("1")
+	if err != nil {
+		return nil, err
+	}
+	if !first.isMachine() {
+		return nil, errors.New("the machine's mounts are not seen (in a pod: hostPID)")
+	}
+	within := func(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+	at := own.holding(dir)
+	root := filepath.Join(at.root, strings.TrimPrefix(dir, at.point))
+	var where []string
+	for _, e := range append(first, own...) {
+		if e.device == at.device && within(e.root, root) || within(e.point, dir) {
+			where = append(where, e.point)
+		}
+	}
+	slices.Sort(where)
+	return slices.Compact(where), nil
 }
 
 // looksPrivate says why a directory of a container is not the machine's, or

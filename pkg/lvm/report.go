@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,6 +35,9 @@ type VG struct {
 	SystemID string
 	PVs      []PV
 	LVs      []LV
+	// Dir is the base directory of a Group whose volumes are directories; "" says
+	// that this is a volume group of lvm.
+	Dir string
 }
 
 // PV is a physical volume.
@@ -60,6 +64,9 @@ type LV struct {
 	Pool string
 	// DataPercent and MetadataPercent are the fill of an active thin pool, else 0.
 	DataPercent, MetadataPercent float64
+	// Err says, of a directory, why it is not what was made; without Tags its record
+	// cannot be read.
+	Err error
 }
 
 // IsThinPool reports that the volume is a thin pool.
@@ -91,6 +98,17 @@ func (r *Report) Tagged(tag string) []VG {
 	return found
 }
 
+// Directories returns the group whose volumes are directories, if there is one.
+func (r *Report) Directories() []VG {
+	var found []VG
+	for _, vg := range r.VGs {
+		if vg.Dir != "" {
+			found = append(found, vg)
+		}
+	}
+	return found
+}
+
 // reportArgs asks for all tables in one call, which costs about as much as one
 // lvs. Each table names its columns: a column of another table changes the type
 // of the report and is an error. The two segment tables cannot be left out.
@@ -106,13 +124,26 @@ var reportArgs = []string{
 // Report reads everything in one command. An error means that nothing is known,
 // not that nothing is there.
 func (s *System) Report(ctx context.Context) (*Report, error) {
-	out, err := s.lvm(ctx, "report", reportArgs...)
-	if err != nil {
-		return nil, err
+	report := &Report{}
+	if !s.without {
+		out, err := s.lvm(ctx, "report", reportArgs...)
+		if err != nil {
+			return nil, err
+		}
+		if report, err = ParseReport(out); err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
 	}
-	report, err := ParseReport(out)
-	if err != nil {
+	if s.group == nil {
+		return report, nil
+	}
+	vg, err := s.group.Read()
+	switch {
+	case errors.Is(err, ErrNotFound): // as with a group of lvm whose disks are away
+	case err != nil:
 		return nil, fmt.Errorf("report: %w", err)
+	default:
+		report.VGs = append(report.VGs, vg)
 	}
 	return report, nil
 }

@@ -15,10 +15,11 @@ type Place string
 const (
 	InContainer Place = "container" // this process's own
 	OnHost      Place = "nsenter"   // that of process 1, which has to be the machine's
+	Nowhere     Place = "none"      // there is no lvm, only a Group beside it
 )
 
 // Places are all of them, the default first.
-var Places = []Place{InContainer, OnHost}
+var Places = []Place{InContainer, OnHost, Nowhere}
 
 // Finding is something to mend on this machine.
 type Finding struct {
@@ -38,12 +39,25 @@ type SelfTest struct {
 	Proc string
 	// SystemDir holds lvm.conf and the devices file; empty means /etc/lvm.
 	SystemDir string
+	// Base is the base directory of a Group beside lvm; "" is none.
+	Base string
 }
 
 // Private returns what is not shared with the machine, or cannot be told to be:
 // while there is anything, nothing may be written. Nothing is found on the
 // machine itself, outside of containers. It costs one lvm command.
 func (t SelfTest) Private(ctx context.Context) []Finding {
+	var found []Finding
+	if t.Base != "" {
+		found = t.unshared([]string{t.Base}, "what is put there is gone with the container")
+	}
+	if t.Place == Nowhere {
+		return found
+	}
+	return append(found, t.privateLVM(ctx)...)
+}
+
+func (t SelfTest) privateLVM(ctx context.Context) []Finding {
 	dirs, err := t.directories(ctx)
 	if err != nil {
 		return []Finding{{"lvm", fmt.Sprintf("cannot be asked where its locks are: %v", err), fixPlace(t.Place)}}
@@ -51,6 +65,11 @@ func (t SelfTest) Private(ctx context.Context) []Finding {
 	if t.Place == OnHost {
 		return t.entered()
 	}
+	return t.unshared(dirs, "with locks or a devices file of its own, lvm here and on the host destroy each other's work")
+}
+
+// unshared returns the directories that are not the machine's, and what comes of it.
+func (t SelfTest) unshared(dirs []string, harm string) []Finding {
 	own, err := t.mounts("self")
 	if err != nil {
 		return []Finding{{"mounts", fmt.Sprintf("of this process cannot be read: %v", err), "run as root, with /proc mounted"}}
@@ -71,8 +90,7 @@ func (t SelfTest) Private(ctx context.Context) []Finding {
 			problem = "belongs to this container alone"
 		}
 		if problem != "" {
-			found = append(found, Finding{dir, problem + ": with locks or a devices file of its own, lvm here and on the host destroy each other's work",
-				"mount the host's " + dir + " there (hostPath)"})
+			found = append(found, Finding{dir, problem + ": " + harm, "mount the host's " + dir + " there (hostPath)"})
 		}
 	}
 	return found

@@ -142,3 +142,59 @@ func TestLVMSelfTestAsksLVM(t *testing.T) {
 		t.Errorf("looked at %v, want locks, archive, backup and configuration", subjects)
 	}
 }
+
+// Where the machine has a directory mounted, seen from the machine and from a pod
+// that shares its process IDs; elsewhere it cannot be told.
+func TestMounted(t *testing.T) {
+	const (
+		base  = "730 700 254:0 /srv/berth /srv/berth rw - ext4 /dev/vda rw\n"
+		pod   = "40 26 254:0 /srv/berth/v1/data /var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv rw - ext4 /dev/vda rw\n"
+		other = "41 26 254:7 /srv/berth/v1/data /mnt rw - ext4 /dev/vdb rw\n"
+		alike = "42 26 254:0 /srv/berth/v10/data /mnt rw - ext4 /dev/vda rw\n"
+		on    = "43 26 254:9 / /srv/berth/v1/data/x rw - ext4 /dev/vdc rw\n"
+	)
+	for name, c := range map[string]struct {
+		self, first, want string
+		unseen            bool
+	}{
+		"machine":                      {machine, machine, "", false},
+		"machine, a pod":               {machine, machine + pod, "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
+		"pod, a pod":                   {bare + base, machine + pod, "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
+		"pod, others":                  {bare + base, machine + other + alike, "", false},
+		"something mounted in it":      {bare + base, machine + on, "/srv/berth/v1/data/x", false},
+		"process 1 is not the machine": {bare + base, bare, "", true},
+		"process 1 is not seen":        {bare + base, "", "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proc := t.TempDir()
+			for pid, content := range map[string]string{"self": c.self, "1": c.first} {
+				if err := os.Mkdir(filepath.Join(proc, pid), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if content == "" {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(proc, pid, "mountinfo"), []byte(content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			where, err := lvm.SelfTest{Proc: proc}.Mounted("/srv/berth/v1")
+			if got := strings.Join(where, " "); got != c.want || (err != nil) != c.unseen {
+				t.Errorf("mounted on %q, %v; want %q", got, err, c.want)
+			}
+			// That the base directory is the machine's is looked for without any lvm.
+			found := lvm.SelfTest{Proc: proc, Place: lvm.Nowhere, Base: "/srv/berth"}.Private(t.Context())
+			if len(found) != 0 {
+				t.Errorf("found %+v", found)
+			}
+		})
+	}
+	proc := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(proc, "self"), 0o755), os.WriteFile(filepath.Join(proc, "self/mountinfo"), []byte(bare), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	found := lvm.SelfTest{Proc: proc, Place: lvm.Nowhere, Base: "/srv/berth"}.Private(t.Context())
+	if len(found) != 1 || found[0].Subject != "/srv/berth" || !strings.Contains(found[0].Problem, "gone with the container") {
+		t.Errorf("a directory of the container alone: %+v", found)
+	}
+}

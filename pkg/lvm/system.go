@@ -17,6 +17,8 @@ type System struct {
 	guard        func() error
 	waiting      func(vg string) (locked func())
 	writers      sync.Map // a lock for each name of a volume group
+	group        Group    // beside those of lvm, or nil
+	without      bool     // lvm is left out
 }
 
 // Option changes how a System uses lvm.
@@ -55,6 +57,9 @@ func (s *System) Create(ctx context.Context, vg VG, name string, size int64, lay
 	if size <= 0 || size != layout.Round(vg, size) {
 		return fmt.Errorf("create: %d bytes is not a multiple of the extent size %d on each stripe", size, vg.ExtentSize)
 	}
+	if vg.Dir != "" {
+		return s.aside(vg, "create", func(g Group) error { return g.Create(name, size, tags) })
+	}
 	args := []string{"lvcreate", "-y"}
 	if layout.Type != RAID1 && layout.Type != Thin {
 		// The system must not activate our volumes by itself at boot: the agent
@@ -89,6 +94,9 @@ func DevicePath(vg, lv string) string {
 
 // Activate makes the volume's device appear.
 func (s *System) Activate(ctx context.Context, vg VG, lv LV) error {
+	if vg.Dir != "" {
+		return lv.Err // it is there, or is not what was made
+	}
 	if s.metadataOnly {
 		return fmt.Errorf("activate %s: not possible without device-mapper", lv.Name)
 	}
@@ -98,7 +106,7 @@ func (s *System) Activate(ctx context.Context, vg VG, lv LV) error {
 // SwapTag takes one tag off and puts another on in a single transaction.
 // Repeating it is harmless.
 func (s *System) SwapTag(ctx context.Context, vg VG, lv LV, off, on string) error {
-	return s.change(ctx, vg, "swap-tag", "lvchange", "--deltag", off, "--addtag", on, vg.Name+"/"+lv.Name)
+	return s.SwapTags(ctx, vg, lv, []string{off}, []string{on})
 }
 
 // change runs a command that writes to a volume group, once that is allowed. While

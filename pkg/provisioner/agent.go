@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,9 @@ type Config struct {
 	Links    Links
 	Client   kubernetes.Interface
 	// Runner runs the storage commands of this machine.
-	Runner  lvm.Runner
+	Runner lvm.Runner
+	// Storage has a group beside those of lvm, if there is one.
+	Storage []lvm.Option
 	Metrics *Metrics
 	Clock   clock.Clock
 	Trash   TrashPolicy
@@ -125,7 +128,7 @@ func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 	run, safety := cfg.Metrics.Metered(cfg.Runner), newSafety(cfg.Private)
 	return &Agent{
 		view: v, node: cfg.Node, interval: cfg.Interval, links: cfg.Links, client: cfg.Client,
-		run: run, lvm: lvm.New(run, lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock))), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events,
+		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events,
 		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
 		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), lonely: map[string]time.Time{}, recorded: map[string]time.Time{},
 	}

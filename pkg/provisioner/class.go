@@ -39,7 +39,12 @@ type class struct {
 	FSType                      string
 	MkfsOptions                 []string
 	Wipe                        volume.Wipe
+	// Dir says that volumes are directories: no volume group is named.
+	Dir bool
 }
+
+// backendDir is the backend, and stands for the file system of a volume that is a directory.
+const backendDir = "dir"
 
 // group names the volume group for people.
 func (c class) group() string {
@@ -62,19 +67,24 @@ func parseClass(sc *storagev1.StorageClass) (class, error) {
 
 	switch backend := p[paramBackend]; backend {
 	case "", "lvm":
-	case "dir":
-		complain("parameter %s is dir: this version makes volumes with lvm only", paramBackend)
+	case backendDir:
+		c.Dir = true
 	default:
-		complain("parameter %s is %q: use lvm", paramBackend, backend)
+		complain("parameter %s is %q: use lvm or dir", paramBackend, backend)
 	}
 	switch {
+	case c.Dir:
 	case c.VolumeGroup == "" && c.VolumeGroupTag == "":
 		complain("parameter %s is missing: name the LVM volume group to make volumes in, or its tag with %s", paramVolumeGroup, paramVolumeGroupTag)
 	case c.VolumeGroup != "" && c.VolumeGroupTag != "":
 		complain("parameters %s and %s contradict each other: keep one of them", paramVolumeGroup, paramVolumeGroupTag)
 	}
-	c.completeLayout(p[paramStripes], complain)
-	c.completeContent(complain)
+	if c.Dir {
+		c.completeDir(sc, complain)
+	} else {
+		c.completeLayout(p[paramStripes], complain)
+		c.completeContent(complain)
+	}
 	for _, key := range slices.Sorted(maps.Keys(p)) {
 		if !slices.Contains(parameters, key) {
 			complain("parameter %s is not known: remove it (known are %s)", key, strings.Join(parameters, ", "))
@@ -91,6 +101,20 @@ func parseClass(sc *storagev1.StorageClass) (class, error) {
 		return class{}, classInvalid(sc.Name, problems)
 	}
 	return c, nil
+}
+
+// completeDir refuses what a directory cannot be. Nobody's blocks are seen in
+// it, so that there is nothing to wipe.
+func (c *class) completeDir(sc *storagev1.StorageClass, complain func(string, ...any)) {
+	for _, key := range parameters {
+		if _, set := sc.Parameters[key]; set && key != paramBackend {
+			complain("parameter %s contradicts %s %s: remove it (volumes are directories in the base directory of their node, as they are in its file system)", key, paramBackend, backendDir)
+		}
+	}
+	if len(sc.MountOptions) > 0 {
+		complain("mountOptions contradict parameter %s %s: remove them (the file system is the node's)", paramBackend, backendDir)
+	}
+	c.Layout.Type, c.FSType, c.Wipe = lvm.Linear, backendDir, volume.WipeNone
 }
 
 // completeLayout reads type and stripes, which have to fit each other.
@@ -137,7 +161,10 @@ func (c *class) completeContent(complain func(string, ...any)) {
 }
 
 // checkClaim refuses what a volume of ours cannot be.
-func checkClaim(claim *corev1.PersistentVolumeClaim) error {
+func checkClaim(c class, claim *corev1.PersistentVolumeClaim) error {
+	if c.Dir && isBlock(claim) {
+		return claimUnsupported("volumeMode Block of a StorageClass with "+paramBackend+" "+backendDir, "use Filesystem, or a StorageClass with "+paramBackend+" lvm")
+	}
 	for _, mode := range claim.Spec.AccessModes {
 		if mode != corev1.ReadWriteOnce {
 			return claimUnsupported("access mode "+string(mode), "use ReadWriteOnce")

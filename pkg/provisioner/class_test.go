@@ -34,7 +34,7 @@ func TestParseClass(t *testing.T) {
 func TestParseClassRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ key, value, want string }{
 		"backend":           {"backend", "zfs", `parameter backend is "zfs"`},
-		"backend dir":       {"backend", "dir", "parameter backend is dir"},
+		"backend dir":       {"backend", "dir", "parameter volumeGroup contradicts backend dir: remove it"},
 		"both selectors":    {"volumeGroupTag", "nvme", "parameters volumeGroup and volumeGroupTag contradict"},
 		"type":              {"type", "raid6", `parameter type is "raid6"`},
 		"stripes of linear": {"stripes", "2", "parameter stripes is for type striped only"},

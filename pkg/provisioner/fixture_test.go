@@ -45,6 +45,7 @@ type fixture struct {
 	events  *record.FakeRecorder
 	indexes []cache.Indexer // PVs, classes, nodes, capacities, claims, pods
 	uids    int
+	storage []lvm.Option
 	// unshared is what the agent's self-test finds; nil is an agent without one.
 	unshared func(context.Context) []lvm.Finding
 }
@@ -73,7 +74,7 @@ func (f *fixture) start(run lvm.Runner) {
 	f.indexes = []cache.Indexer{pvs, classes, nodes, capacities, claims, pods}
 	f.agent = newAgent(Config{
 		Node: nodeName, Links: f.links, Client: f.client, Runner: run,
-		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(metav1.Now().Time), Private: f.unshared,
+		Metrics: NewMetrics(prometheus.NewRegistry()), Clock: clocktesting.NewFakeClock(metav1.Now().Time), Private: f.unshared, Storage: f.storage,
 	}, view{
 		pvs:        pvs,
 		claims:     corelisters.NewPersistentVolumeClaimLister(claims),

@@ -57,7 +57,7 @@ func (a *Agent) grow(ctx context.Context, v Volume, size int64) (Volume, error) 
 		v.LV.Size = size
 		a.Wake() // to publish the space that is left
 	}
-	if v.Tags.FSType != filesystem.None {
+	if v.Tags.FSType != filesystem.None && v.VG.Dir == "" {
 		if err := filesystem.Grow(ctx, a.run, v.LV.Path, v.Tags.FSType, filepath.Join(a.links.Dir, ".grow-"+v.LV.UUID)); err != nil {
 			return v, fmt.Errorf("grow %s: %w", v, err)
 		}

@@ -42,6 +42,9 @@ func (a *Agent) bringHome(ctx context.Context, v Volume, recognised bool) error 
 // recognise looks whether the volume holds what its tags say. Of a raw volume
 // only its user knows what is to be in it: the LV UUID is all its identity.
 func (a *Agent) recognise(ctx context.Context, v Volume) error {
+	if v.VG.Dir != "" {
+		return v.LV.Err // the report has compared it with its record
+	}
 	probe, done := a.ahead[v.LV.UUID]
 	if !done {
 		probe.content, probe.err = filesystem.Probe(ctx, a.run, v.LV.Path)
@@ -72,7 +75,7 @@ const (
 func (a *Agent) probeAhead(ctx context.Context, all []Volume) map[string]probe {
 	var todo []Volume
 	for _, v := range all {
-		if v.Err == nil && v.Tags.State == volume.Ready && v.LV.Active && !a.verified[v.LV.UUID] {
+		if v.Err == nil && v.Tags.State == volume.Ready && v.LV.Active && v.VG.Dir == "" && !a.verified[v.LV.UUID] {
 			todo = append(todo, v)
 		}
 	}
@@ -115,6 +118,20 @@ func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) erro
 			return notAvailable(v, err)
 		}
 	}
+	if v.VG.Dir == "" {
+		if err := a.format(ctx, v, mkfsOptions); err != nil {
+			return err
+		}
+	}
+	if err := a.lvm.SwapTag(ctx, v.VG, v.LV, volume.StateTag(volume.Creating), volume.StateTag(volume.Ready)); err != nil {
+		return notAvailable(v, err)
+	}
+	return nil
+}
+
+// format makes the file system of a volume in state creating, where it is not
+// there and complete.
+func (a *Agent) format(ctx context.Context, v Volume, mkfsOptions []string) error {
 	content, err := filesystem.Probe(ctx, a.run, v.LV.Path)
 	if err != nil {
 		return notAvailable(v, err)
@@ -137,9 +154,6 @@ func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) erro
 		}
 	default:
 		return contentUnknown(v, content)
-	}
-	if err := a.lvm.SwapTag(ctx, v.VG, v.LV, volume.StateTag(volume.Creating), volume.StateTag(volume.Ready)); err != nil {
-		return notAvailable(v, err)
 	}
 	return nil
 }

@@ -152,11 +152,17 @@ func (a *Agent) gather(ctx context.Context) (*facts, error) {
 // groupOf finds the one volume group that a class names, by name or by tag.
 func (a *Agent) groupOf(report *lvm.Report, c class) (lvm.VG, error) {
 	found := report.VG(c.VolumeGroup)
-	if c.VolumeGroup == "" {
+	switch {
+	case c.Dir:
+		found = report.Directories()
+	case c.VolumeGroup == "":
 		found = report.Tagged(c.VolumeGroupTag)
 	}
 	switch len(found) {
 	case 0:
+		if c.Dir {
+			return lvm.VG{}, dirMissing(a.node)
+		}
 		return lvm.VG{}, vgMissing(c.group(), a.node)
 	case 1:
 		return found[0], nil

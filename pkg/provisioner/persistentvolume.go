@@ -60,7 +60,9 @@ func (a *Agent) persistentVolume(v Volume) *corev1.PersistentVolume {
 		},
 	}
 	pv.Annotations[annProvisionedBy] = volume.Provisioner
-	if v.Tags.FSType == filesystem.None {
+	if v.VG.Dir != "" {
+		pv.Spec.Local.FSType = nil // kubelet mounts the directory as it is
+	} else if v.Tags.FSType == filesystem.None {
 		pv.Spec.VolumeMode, pv.Spec.Local.FSType = ptr.To(corev1.PersistentVolumeBlock), nil
 	} else if sc, err := a.classes.Get(v.Tags.Class); err == nil {
 		// Without the class, data is still better served than not.

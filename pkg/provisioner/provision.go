@@ -55,7 +55,7 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := checkClaim(o.PVC); err != nil {
+	if err := checkClaim(c, o.PVC); err != nil {
 		return nil, err
 	}
 	v, rank, err := a.find(ctx, o.PVC)
@@ -68,6 +68,11 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	if v == nil {
 		if v, err = a.create(ctx, c, o.PVC, rank.next); err != nil {
 			return nil, err
+		}
+		if c.Dir { // where a report costs no command, and a change wants the UUID
+			if v, err = a.mustFind(ctx, o.PVC); err != nil {
+				return nil, err
+			}
 		}
 	}
 	recognised := false
@@ -216,7 +221,7 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	fsType := fsTypeOf(c, claim)
 	size := c.Layout.Round(vg, max(requested(claim), filesystem.MinSize(fsType)))
 	if room := c.Layout.Room(vg); size > room {
-		return nil, noSpace(vg.Name, a.node, size, room)
+		return nil, noSpace(vg, a.node, size, room)
 	}
 	tags := volume.Tags{
 		Namespace: claim.Namespace, Claim: claim.Name, Class: c.Name, FSType: fsType,
@@ -232,7 +237,7 @@ func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVol
 	klog.FromContext(ctx).Info("Making a volume", "vg", vg.Name, "lv", name, "claim", klog.KObj(claim), "bytes", size, "member", tags.Member.String())
 	err = a.lvm.Create(ctx, vg, name, size, c.Layout, tags.Encode())
 	if errors.Is(err, lvm.ErrNoSpace) {
-		return nil, noSpace(vg.Name, a.node, size, c.Layout.Room(vg))
+		return nil, noSpace(vg, a.node, size, c.Layout.Room(vg))
 	}
 	if err != nil {
 		return nil, err

@@ -79,8 +79,29 @@ func vgPartial(vg, node string, missing int) Reason {
 	return Reason{CodeVGPartial, fmt.Sprintf("%d physical volumes of volume group %q on node %s are missing, nothing is written to it: bring the disks back; one that is back and still called missing: vgextend --restoremissing %s DISK", missing, vg, node, vg)}
 }
 
-func noSpace(vg, node string, need, free int64) Reason {
-	return Reason{CodeNoSpace, fmt.Sprintf("volume group %q on node %s has %d bytes free for a volume of this type, %d are needed: extend it (vgextend) or ask for less", vg, node, free, need)}
+func dirMissing(node string) Reason {
+	return Reason{CodeVGMissing, fmt.Sprintf("node %s has no base directory for volumes that are directories: mount its file system if it has one; "+
+		"for a new one make an empty directory and mark it (lvm-provisioner base-directory DIR), and start the agent with --directory DIR", node)}
+}
+
+func noSpace(vg lvm.VG, node string, need, free int64) Reason {
+	return Reason{CodeNoSpace, fmt.Sprintf("volume group %q on node %s has %d bytes free for a volume of this type, %d are needed: %s or ask for less", vg.Name, node, free, need, roomier(vg))}
+}
+
+// roomier says how a group is made larger.
+func roomier(vg lvm.VG) string {
+	if vg.Dir != "" {
+		return "grow the file system that it is in, or remove what else is there,"
+	}
+	return "extend it (vgextend)"
+}
+
+// byHand is how a person removes a volume.
+func byHand(v Volume) string {
+	if v.VG.Dir != "" {
+		return "rm -r " + v.String()
+	}
+	return "lvremove " + v.String()
 }
 
 func metadataFull(vg, node string, free int64) Reason {
@@ -136,8 +157,8 @@ func elsewhere(namespace, claim string, r rival) Reason {
 }
 
 func volumeTooSmall(v Volume, request, room int64) Reason {
-	return Reason{CodeVolumeTooSmall, fmt.Sprintf("%s holds this claim's data and has %d bytes, %d are asked for and %d are free: ask for at most %d, or extend the volume group (vgextend)",
-		v, v.LV.Size, request, room, v.LV.Size+room)}
+	return Reason{CodeVolumeTooSmall, fmt.Sprintf("%s holds this claim's data and has %d bytes, %d are asked for and %d are free: ask for at most %d; or, for the volume group, %s",
+		v, v.LV.Size, request, room, v.LV.Size+room, roomier(v.VG))}
 }
 
 func classDiffers(v Volume, class string) Reason {
@@ -212,9 +233,9 @@ func orphaned(v Volume, kind orphanKind) Reason {
 	fix := "make the claim again to use the data, or to delete it as docs/runbook.md says (4)"
 	switch kind {
 	case orphanUnmade:
-		fix = fmt.Sprintf("it was never published, so no data of a claim is in it: look at it, then lvremove %s, or make the claim again", v)
+		fix = fmt.Sprintf("it was never published, so no data of a claim is in it: look at it, then %s, or make the claim again", byHand(v))
 	case orphanOld:
-		fix = fmt.Sprintf("the claim has another volume: when nobody needs this one, lvremove %s", v)
+		fix = fmt.Sprintf("the claim has another volume: when nobody needs this one, %s", byHand(v))
 	}
 	return Reason{CodeOrphan, fmt.Sprintf("%s (%s/%s, %s, %d bytes) has no claim and is kept: %s", v, v.Tags.Namespace, v.Tags.Claim, kind, v.LV.Size, fix)}
 }

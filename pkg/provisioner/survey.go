@@ -25,6 +25,9 @@ func Survey(report *lvm.Report) []Volume {
 	for _, vg := range report.VGs {
 		for _, lv := range vg.LVs {
 			tags, err := volume.DecodeTags(lv.Tags)
+			if len(lv.Tags) == 0 && lv.Err != nil {
+				err = lv.Err // a directory of Berth, by its name, whose record cannot be read
+			}
 			if errors.Is(err, volume.ErrNotBerth) {
 				continue
 			}

@@ -67,7 +67,7 @@ func (a *Agent) purge(ctx context.Context, v Volume) error {
 // wipe does the next step of the volume's policy and says whether it was the last.
 func (a *Agent) wipe(ctx context.Context, v Volume) (done bool, err error) {
 	policy := v.Tags.Retirement.Wipe
-	if policy == volume.WipeNone {
+	if policy == volume.WipeNone || v.VG.Dir != "" { // of a directory no block is seen by the next one
 		return true, nil
 	}
 	if !v.LV.Active {
