@@ -3,6 +3,7 @@ package directory
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -219,6 +220,30 @@ func TestInUse(t *testing.T) {
 		if now := b.mustRead(t).LVs[0]; !now.IsOpen() || !now.Active {
 			t.Errorf("%+v: %+v", c, now)
 		}
+	}
+}
+
+// A real mount of the volume's data, as kubelet makes one, is in the way, wherever
+// this runs: where the machine's mounts are not seen, nothing is idle.
+func TestBoundElsewhere(t *testing.T) {
+	b := New(t.TempDir(), lvm.SelfTest{}.Mounted)
+	if err := b.Make(); err != nil {
+		t.Fatal(err)
+	}
+	lv, at := b.mustCreate(t), t.TempDir()
+	if out, err := exec.Command("mount", "--bind", lv.Path, at).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	defer func() {
+		if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
+			t.Errorf("umount: %v: %s", err, out)
+		}
+	}()
+	if idle, removed := b.Idle(lv), b.Remove(lv); idle == nil || removed == nil {
+		t.Errorf("idle: %v, removed: %v", idle, removed)
+	}
+	if now := b.mustRead(t).LVs[0]; !now.IsOpen() || now.Err != nil {
+		t.Errorf("%+v", now)
 	}
 }
 
