@@ -121,11 +121,8 @@ func (a *Agent) gather(ctx context.Context) (*facts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list StorageClasses: %w", err)
 	}
-	report, err := a.lvm.Report(ctx)
+	report, err := a.look(ctx)
 	if err != nil {
-		return nil, err
-	}
-	if err := a.remember(report); err != nil {
 		return nil, err
 	}
 	f := &facts{node: node, report: report, volumes: Survey(report), served: map[string]served{}}

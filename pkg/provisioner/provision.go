@@ -58,7 +58,11 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	if err := checkClaim(c, o.PVC); err != nil {
 		return nil, err
 	}
-	v, rank, err := a.find(ctx, o.PVC)
+	report, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, rank, err := a.find(ctx, report, o.PVC)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +70,7 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	// for in every volume group, not only in the class's.
 	found := v != nil && v.Tags.State == volume.Ready
 	if v == nil {
-		if v, err = a.create(ctx, c, o.PVC, rank.next); err != nil {
+		if v, err = a.create(ctx, report, c, o.PVC, rank.next); err != nil {
 			return nil, err
 		}
 		if c.Dir { // where a report costs no command, and a change wants the UUID
@@ -147,16 +151,18 @@ func (a *Agent) adopt(ctx context.Context, v Volume, claim *corev1.PersistentVol
 	return nil, &controller.IgnoredError{Reason: "PersistentVolume " + pvs[0].Name + " is reserved for the claim and the PV controller binds it"}
 }
 
-// find returns the claim's volume on this machine, or nil, and how it compares
-// with those elsewhere: while one of them may hold the claim's data, none is made.
-func (a *Agent) find(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, standing, error) {
+// look reads the disks, and what they hold of volumes elsewhere.
+func (a *Agent) look(ctx context.Context) (*lvm.Report, error) {
 	report, err := a.lvm.Report(ctx)
 	if err != nil {
-		return nil, standing{}, err
+		return nil, err
 	}
-	if err := a.remember(report); err != nil {
-		return nil, standing{}, err
-	}
+	return report, a.remember(report)
+}
+
+// find returns the claim's volume on this machine, or nil, and how it compares
+// with those elsewhere: while one of them may hold the claim's data, none is made.
+func (a *Agent) find(ctx context.Context, report *lvm.Report, claim *corev1.PersistentVolumeClaim) (*Volume, standing, error) {
 	all := Survey(report)
 	found, err := ofClaim(all, claim.Namespace, claim.Name)
 	if err != nil {
@@ -182,7 +188,11 @@ func (a *Agent) find(ctx context.Context, claim *corev1.PersistentVolumeClaim) (
 		if err := a.supersede(ctx, v, why); err != nil {
 			return nil, s, err
 		}
-		return a.find(ctx, claim)
+		report, err := a.look(ctx)
+		if err != nil {
+			return nil, s, err
+		}
+		return a.find(ctx, report, claim)
 	case len(s.equal) > 0:
 		return nil, s, a.dispute(ctx, v, s.equal)
 	}
@@ -190,22 +200,23 @@ func (a *Agent) find(ctx context.Context, claim *corev1.PersistentVolumeClaim) (
 }
 
 func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
-	v, _, err := a.find(ctx, claim)
+	report, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, _, err := a.find(ctx, report, claim)
 	if err == nil && v == nil {
 		return nil, fmt.Errorf("volume of claim %s/%s: %w just after it was written", claim.Namespace, claim.Name, lvm.ErrNotFound)
 	}
 	return v, err
 }
 
-// create makes the claim's logical volume, in state creating. Everything that
-// can be refused is refused before. What is returned is the volume as it was asked
-// for, without its UUID.
-func (a *Agent) create(ctx context.Context, c class, claim *corev1.PersistentVolumeClaim, generation int) (*Volume, error) {
+// create makes the claim's logical volume, in state creating, where the report that
+// knows of none has room: a second report would be no newer. Everything that can be
+// refused is refused before. What is returned is the volume as it was asked for,
+// without its UUID.
+func (a *Agent) create(ctx context.Context, report *lvm.Report, c class, claim *corev1.PersistentVolumeClaim, generation int) (*Volume, error) {
 	if err := a.safety.refuses(); err != nil {
-		return nil, err
-	}
-	report, err := a.lvm.Report(ctx)
-	if err != nil {
 		return nil, err
 	}
 	vg, err := a.groupOf(report, c)
