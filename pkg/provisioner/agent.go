@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/lvm/filesystem"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -87,9 +88,9 @@ type Agent struct {
 	// verified holds the UUIDs of the volumes whose content was seen to be right
 	// since this process started.
 	verified map[string]bool
-	// ahead holds what probes found that a pass has made beside each other, by LV
-	// UUID; it ends with the pass.
-	ahead map[string]probe
+	// ahead holds what probes of many volumes at once found, by LV UUID; it ends
+	// with the pass.
+	ahead map[string]filesystem.Content
 	// zeroed holds how many bytes of a volume in the trash are zeroed.
 	zeroed      map[string]int64
 	trashPolicy TrashPolicy

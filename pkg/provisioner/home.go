@@ -3,8 +3,9 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
-	"sync/atomic"
 
 	"k8s.io/klog/v2"
 
@@ -45,13 +46,12 @@ func (a *Agent) recognise(ctx context.Context, v Volume) error {
 	if v.VG.Dir != "" {
 		return v.LV.Err // the report has compared it with its record
 	}
-	probe, done := a.ahead[v.LV.UUID]
-	if !done {
-		probe.content, probe.err = filesystem.Probe(ctx, a.run, v.LV.Path)
-	}
-	content, err := probe.content, probe.err
-	if err != nil {
-		return notAvailable(v, err)
+	content, certain := a.ahead[v.LV.UUID]
+	if !certain {
+		var err error
+		if content, err = filesystem.Probe(ctx, a.run, v.LV.Path); err != nil {
+			return notAvailable(v, err)
+		}
 	}
 	if v.Tags.FSType != filesystem.None && !isOwn(v, content) {
 		return contentUnknown(v, content)
@@ -59,44 +59,39 @@ func (a *Agent) recognise(ctx context.Context, v Volume) error {
 	return nil
 }
 
-// probe is what a probe of a volume's device found.
-type probe struct {
-	content filesystem.Content
-	err     error
-}
+// manyProbes is from how many on volumes are probed together, before the pass asks
+// for them one by one: after a start all of them have to be. probesTogether is how
+// many one command probes.
+const manyProbes, probesTogether = 16, 128
 
-const (
-	// manyProbes is from how many on volumes are probed beside each other, before
-	// the pass asks for them one by one: after a start all of them have to be.
-	manyProbes, probesAtOnce = 16, 8
-)
-
-// probeAhead probes the active volumes that are not home yet, when they are many.
-func (a *Agent) probeAhead(ctx context.Context, all []Volume) map[string]probe {
-	var todo []Volume
+// probeAhead probes the active volumes that are not home yet, when they are many,
+// and returns what is certain, by LV UUID.
+func (a *Agent) probeAhead(ctx context.Context, all []Volume) map[string]filesystem.Content {
+	todo := map[string]string{} // LV UUID by device
 	for _, v := range all {
 		if v.Err == nil && v.Tags.State == volume.Ready && v.LV.Active && v.VG.Dir == "" && !a.verified[v.LV.UUID] {
-			todo = append(todo, v)
+			todo[v.LV.Path] = v.LV.UUID
 		}
 	}
 	if len(todo) < manyProbes {
 		return nil
 	}
-	found := make([]probe, len(todo))
-	var next atomic.Int64
+	ahead := map[string]filesystem.Content{}
+	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for range probesAtOnce {
+	for devices := range slices.Chunk(slices.Sorted(maps.Keys(todo)), probesTogether) {
 		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
-				found[i].content, found[i].err = filesystem.Probe(ctx, a.run, todo[i].LV.Path)
+			found := filesystem.ProbeAll(ctx, a.run, devices)
+			mu.Lock()
+			defer mu.Unlock()
+			for _, device := range devices {
+				if content, certain := found[device]; certain {
+					ahead[todo[device]] = content
+				}
 			}
 		})
 	}
 	wg.Wait()
-	ahead := map[string]probe{}
-	for i, v := range todo {
-		ahead[v.LV.UUID] = found[i]
-	}
 	return ahead
 }
 

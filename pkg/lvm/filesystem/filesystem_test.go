@@ -2,6 +2,7 @@ package filesystem
 
 import (
 	"context"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -160,6 +161,29 @@ func TestProbeOther(t *testing.T) {
 	got, err := Probe(t.Context(), lvm.Exec{}, device)
 	if err != nil || got.IsEmpty() || got.Type != "" {
 		t.Errorf("partition table: got %s, %v", got, err)
+	}
+}
+
+// What ProbeAll says of a device is what Probe says of it, or nothing.
+func TestProbeAll(t *testing.T) {
+	var devices []string
+	want := map[string]Content{}
+	for i, fsType := range Types {
+		device, _ := loop(t)
+		content := Content{Type: fsType, UUID: uuid[:len(uuid)-1] + strconv.Itoa(i)}
+		if err := Make(t.Context(), lvm.Exec{}, device, fsType, content.UUID); err != nil {
+			t.Fatal(err)
+		}
+		devices, want[device] = append(devices, device), content
+	}
+	for name, more := range map[string][]string{"all are known": nil, "one is not there": {filepath.Join(t.TempDir(), "gone")}} {
+		if got := ProbeAll(t.Context(), lvm.Exec{}, append(more, devices...)); !maps.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+	blank, _ := loop(t)
+	if got := ProbeAll(t.Context(), lvm.Exec{}, append(devices, blank)); len(got) > 0 {
+		t.Errorf("one is blank: got %v, want no answer", got)
 	}
 }
 

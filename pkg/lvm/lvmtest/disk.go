@@ -175,7 +175,7 @@ func (d *Disk) run(name string, args []string) (out []byte, code int, stderr str
 	case "lvm":
 		return d.lvm(args)
 	case "blkid":
-		return d.blkid(last)
+		return d.blkid(args[3:]) // after -p -o export
 	case "dd":
 		if v := d.device(strings.TrimPrefix(args[0], "if=")); v == nil || v.Unreadable {
 			return nil, 1, "dd: error reading: Input/output error"
@@ -287,15 +287,27 @@ func (d *Disk) mkfs(device, fsType, uuid string) ([]byte, int, string) {
 	return nil, 0, ""
 }
 
-func (d *Disk) blkid(device string) ([]byte, int, string) {
-	v := d.device(device)
-	if v == nil || v.Unreadable || v.FSType == "" {
+// blkid passes over a device that is not there, and stops at one on which it
+// recognises nothing (2.38).
+func (d *Disk) blkid(devices []string) (out []byte, code int, stderr string) {
+	for _, device := range devices {
+		v := d.device(device)
+		switch {
+		case v == nil:
+			continue
+		case v.Unreadable || v.FSType == "":
+			return out, 2, ""
+		case v.FSType == "ambiguous":
+			return out, 8, ""
+		case len(out) > 0:
+			out = append(out, '\n')
+		}
+		out = fmt.Appendf(out, "DEVNAME=%s\nUUID=%s\nTYPE=%s\nUSAGE=filesystem\n", device, v.FSUUID, v.FSType)
+	}
+	if len(out) == 0 {
 		return nil, 2, ""
 	}
-	if v.FSType == "ambiguous" {
-		return nil, 8, ""
-	}
-	return fmt.Appendf(nil, "DEVNAME=%s\nUUID=%s\nTYPE=%s\nUSAGE=filesystem\n", device, v.FSUUID, v.FSType), 0, ""
+	return out, 0, ""
 }
 
 // device returns the active volume behind a device-mapper node.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -108,30 +109,39 @@ func (g *group) Close() error {
 }
 
 // Run implements lvm.Runner. lvm is the real one without the kernel: its report
-// says "active", as on a machine that never went down. A probe runs the real
-// blkid on a real file system, and is told the UUID of the volume asked for.
+// says "active", as on a machine that never went down.
 func (g *group) Run(ctx context.Context, site, name string, args ...string) ([]byte, error) {
 	switch name {
 	case "lvm":
 		out, err := g.Exec.Run(ctx, site, name, append([]string{args[0], "--driverloaded", "n"}, args[1:]...)...)
 		return bytes.ReplaceAll(out, []byte(`"lv_kernel_major":"-1"`), []byte(`"lv_kernel_major":"253"`)), err
 	case "blkid":
-		uuid, known := g.contents[args[len(args)-1]]
-		if !known {
-			return nil, fmt.Errorf("probe of %s: no volume of the group", args[len(args)-1])
-		}
-		out, err := g.Exec.Run(ctx, site, name, append(args[:len(args)-1:len(args)-1], g.image)...)
-		var lines []string
-		for line := range strings.Lines(string(out)) {
-			if strings.HasPrefix(line, "UUID=") {
-				line = "UUID=" + uuid + "\n"
-			}
-			lines = append(lines, line)
-		}
-		return []byte(strings.Join(lines, "")), err
+		return g.probe(ctx, site, args[3:]) // after -p -o export
 	default:
 		return nil, fmt.Errorf("%s: %s %q was not expected of an agent that finds volumes again", site, name, args)
 	}
+}
+
+// probe runs the real blkid on a real file system, as often as there are devices,
+// and gives each answer its device's name and UUID.
+func (g *group) probe(ctx context.Context, site string, devices []string) ([]byte, error) {
+	out, err := g.Exec.Run(ctx, site, "blkid", append([]string{"-p", "-o", "export"}, slices.Repeat([]string{g.image}, len(devices))...)...)
+	var lines []string
+	device := ""
+	for line := range strings.Lines(string(out)) {
+		switch {
+		case strings.HasPrefix(line, "DEVNAME=") && len(devices) > 0:
+			device, devices = devices[0], devices[1:]
+			if g.contents[device] == "" {
+				return nil, fmt.Errorf("probe of %s: no volume of the group", device)
+			}
+			line = "DEVNAME=" + device + "\n"
+		case strings.HasPrefix(line, "UUID="):
+			line = "UUID=" + g.contents[device] + "\n"
+		}
+		lines = append(lines, line)
+	}
+	return []byte(strings.Join(lines, "")), err
 }
 
 func makeFile(name string, size int64) error {
