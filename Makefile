@@ -116,8 +116,8 @@ bench-volumes: control-plane ## 3, 100 and 1,000 volumes found again after the A
 	$(BIN)/bench-volumes
 
 .PHONY: outages
-outages: bed-build ## the test bed's long outages: nodes away, a partition, a second power cut, damage, scaling
-	go test ./test/e2e -tags outages -v -timeout 75m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale'
+outages: bed-build ## the test bed's long outages: nodes away, a partition, a second power cut, damage, scaling; layouts of volumes on real device-mapper
+	go test ./test/e2e -tags outages -v -timeout 90m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale|TestVolume'
 
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed
