@@ -154,7 +154,6 @@ func (w *world) moveDisks(r *rand.Rand) string {
 			w.powerOff(m)
 		}
 	}
-	w.moves++
 	from.disk.Swap(to.disk)
 	from.foul, to.foul = to.foul, from.foul
 	for _, m := range []*machine{from, to} {

@@ -21,8 +21,6 @@ type model struct {
 	volumes map[string]*logical // by LV UUID, of all that ever were
 	asked   map[string]bool     // LV UUIDs that a user wants deleted
 	open    map[string]bool     // claims whose PV was lost and not published again
-	moves   int                 // of disks
-	sent    map[string]int      // by claim: moves when it was sent to a node, -1 when the node had shown other disks
 	names   int
 	problem string
 	at      int               // the call that goes wrong in a path, see disturbed; 0 is none, -1 is past
@@ -39,7 +37,6 @@ type logical struct {
 	data     bool
 	used     bool // bound to its claim once: before that no data can be in it
 	fsUUID   string
-	misled   bool  // made where it was sent before the disks moved
 	size     int64 // in bytes
 	life     int   // of the API server that had a PV of it last
 }
@@ -52,7 +49,7 @@ type lone struct {
 }
 
 func newModel() model {
-	return model{volumes: map[string]*logical{}, asked: map[string]bool{}, open: map[string]bool{}, sent: map[string]int{}, refused: map[string]string{}, reached: map[string]int{}}
+	return model{volumes: map[string]*logical{}, asked: map[string]bool{}, open: map[string]bool{}, refused: map[string]string{}, reached: map[string]int{}}
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -115,25 +112,7 @@ func (w *world) judgeDecision(claim, node string, blank bool) {
 	if home := w.holder(claim); home != nil && home.node != node && w.inUse(claim) {
 		w.fail("I3: a blank volume for %s on %s, and its data is on %s", claim, node, home)
 	}
-	w.sent[claim] = w.moves
-	if !w.showsItsDisks(node) {
-		w.sent[claim] = -1
-	}
 	w.judgeRoom(claim, node)
-}
-
-// showsItsDisks says that the scheduler has seen a report of the node about the
-// disks that are in it.
-func (w *world) showsItsDisks(node string) bool {
-	i := slices.IndexFunc(w.machines, func(m *machine) bool { return m.node == node })
-	groups := w.machines[i].disk.Groups()
-	for _, o := range w.seen.Storage().V1().CSIStorageCapacities().Informer().GetStore().List() {
-		c := o.(*storagev1.CSIStorageCapacity)
-		if c.Annotations[volume.AnnotationNode] == node && !slices.ContainsFunc(groups, func(g lvmtest.Group) bool { return g.UUID == c.Annotations[volume.AnnotationVGUUID] }) {
-			return false
-		}
-	}
-	return true
 }
 
 // judgeRoom holds I5 where the scheduler could know: it has seen the group as it
@@ -219,9 +198,7 @@ func (w *world) judgeMachine(m *machine, now map[string]bool, ready map[string]*
 			if other := ready[v.Tags.Claim]; other == nil || !other.used {
 				ready[v.Tags.Claim] = &lone{v, m, w.volumes[uuid].used}
 			}
-			// A claim that was sent to a node by its old report meets the disks that came
-			// instead, and perhaps a sibling on them (limitations.md; seed 27).
-			if set := v.Tags.Member.StatefulSet; set != "" && w.volumes[uuid].used && !w.volumes[uuid].misled {
+			if set := v.Tags.Member.StatefulSet; set != "" && w.volumes[uuid].used {
 				if other := members[v.VG.UUID+set]; other != "" && other != v.Tags.Claim {
 					w.fail("I4: %s and %s share a volume group", v.Tags.Claim, other)
 				}
@@ -239,7 +216,7 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 			w.fail("I3: a blank volume is made for %s on %s, and its data is on %s", t.Claim, m, other)
 		}
 		w.reached["made"]++
-		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size, misled: w.sent[t.Claim] != w.moves}
+		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size}
 		return
 	}
 	if known.claim != t.Claim {

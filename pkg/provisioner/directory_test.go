@@ -101,7 +101,7 @@ func TestDirectoryComesHome(t *testing.T) {
 	if size := again.Spec.Capacity.Storage(); size.Cmp(resource.MustParse("32Mi")) != 0 {
 		t.Errorf("grown to %s", size)
 	}
-	f.mustProvision("data-galera-1")
+	f.mustProvision("scratch")
 	if all := f.directories(); len(all) != 2 || len(f.pvs()) != 2 {
 		t.Errorf("two claims have %q", all)
 	}

@@ -26,7 +26,7 @@ func TestPassAfterTheAPIWasWiped(t *testing.T) {
 	f := newFixture(t)
 	var want []string
 	for n := range 3 {
-		name := fmt.Sprintf("data-galera-%d", n)
+		name := fmt.Sprintf("scratch-%d", n)
 		f.mustProvision(name)
 		want = append(want, name)
 	}
@@ -329,7 +329,7 @@ func TestPassConvergesAfterEveryAPIFault(t *testing.T) {
 	prepare := func(t *testing.T, at int) (*fixture, *int) {
 		f := newFixture(t)
 		f.mustProvision("data-galera-0")
-		f.mustProvision("data-galera-1")
+		f.mustProvision("scratch")
 		f.wipeAPI()
 		f.disk.PowerCycle()
 		f.start(f.calls)

@@ -43,7 +43,7 @@ func stateOf(err error) controller.ProvisioningState {
 	switch {
 	case errors.Is(err, lvm.ErrUnknown):
 		return controller.ProvisioningInBackground
-	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared, r.Code == CodeElsewhere:
+	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared, r.Code == CodeElsewhere, r.Code == CodeSiblingHere:
 		return controller.ProvisioningReschedule
 	default:
 		return controller.ProvisioningFinished
@@ -81,6 +81,9 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	}
 	recognised := false
 	if v.Tags.State == volume.Creating {
+		if err := a.noSibling(v.VG, v.Tags); err != nil {
+			return nil, err
+		}
 		if err := a.finish(ctx, *v, c.MkfsOptions); err != nil {
 			return nil, err
 		}
@@ -239,6 +242,9 @@ func (a *Agent) create(ctx context.Context, report *lvm.Report, c class, claim *
 		FSUUID: string(uuid.NewUUID()), State: volume.Creating, Generation: generation,
 	}
 	if tags.Member, err = memberOf(ctx, a.client, claim.Namespace, claim.Name); err != nil {
+		return nil, err
+	}
+	if err := a.noSibling(vg, tags); err != nil {
 		return nil, err
 	}
 	if tags.APIServer, err = a.apiServer(ctx); err != nil {

@@ -327,3 +327,34 @@ func TestProvisionContinuesCreating(t *testing.T) {
 		})
 	}
 }
+
+// The scheduler sent a member here by a report that is older than the disks: a
+// sibling's are in the machine now.
+func TestSiblingOnTheDisksThatCame(t *testing.T) {
+	f := newFixture(t)
+	f.mustProvision("data-galera-0")
+	one := f.oneLV()
+	claim := f.claim("data-galera-1", "10Mi")
+	state, err := f.provision(claim)
+	if r, ok := isReason(err); !ok || r.Code != CodeSiblingHere || state != controller.ProvisioningReschedule || f.oneLV() != one {
+		t.Errorf("beside a sibling: %v, %s", err, state)
+	}
+	f.mustProvision("scratch") // of no StatefulSet
+
+	// One that was begun elsewhere is not finished beside a sibling either.
+	tags, err := volume.DecodeTags(one.Tags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags.Claim, tags.Member.Ordinal, tags.State = "data-galera-1", 1, volume.Creating
+	begun := f.disk.Add("berth", lvmtest.Volume{Name: volume.LVName("db", "data-galera-1"), Extents: 3, Tags: tags.Encode()})
+	if _, err := f.provision(claim); err == nil || begun.Formats != 0 {
+		t.Errorf("finished beside a sibling: %v, %+v", err, begun)
+	}
+
+	// What was put aside is nobody's: its place is free.
+	f.retag(one, "berth.dev/state=", string(volume.Superseded))
+	if _, err := f.provision(claim); err != nil || begun.Formats != 1 {
+		t.Errorf("beside a sibling's volume that was put aside: %v, %+v", err, begun)
+	}
+}

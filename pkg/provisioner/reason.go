@@ -48,6 +48,7 @@ const (
 	CodeSuperseded       = "VolumeSuperseded"
 	CodeSupersededInUse  = "SupersededVolumeInUse"
 	CodeElsewhere        = "VolumeElsewhere"
+	CodeSiblingHere      = "SiblingInVolumeGroup"
 	CodeHomesIncomplete  = "HomesIncomplete"
 	CodeNodeGone         = "SelectedNodeGone"
 	CodeOrphan           = "VolumeWithoutClaim"
@@ -154,6 +155,12 @@ func inUse(v Volume, why, user string) Reason {
 func elsewhere(namespace, claim string, r rival) Reason {
 	return Reason{CodeElsewhere, fmt.Sprintf("claim %s/%s has its data in %s, so no volume is made for it here: the pod has to go there, or somebody gives that volume up (lvm-provisioner abandon)",
 		namespace, claim, r.name)}
+}
+
+func siblingHere(t volume.Tags, sibling Volume, node string) Reason {
+	return Reason{CodeSiblingHere, fmt.Sprintf("volume group %q on node %s holds %s (LV UUID %s) of %s/%s, another member of %s: no volume of %s is made beside it, for one disk would take both; "+
+		"the pod has to go to a node that holds none of them (lvm-provisioner inventory)",
+		sibling.VG.Name, node, sibling, sibling.LV.UUID, sibling.Tags.Namespace, sibling.Tags.Claim, t.Member.StatefulSet, t.Claim)}
 }
 
 func volumeTooSmall(v Volume, request, room int64) Reason {

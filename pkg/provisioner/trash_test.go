@@ -334,7 +334,7 @@ func TestTrashCeiling(t *testing.T) {
 	f := newFixture(t)
 	f.agent.trashPolicy.PerHour = 2
 	var refused int
-	for _, name := range []string{"data-galera-0", "data-galera-1", "data-galera-2"} {
+	for _, name := range []string{"data-galera-0", "scratch-1", "scratch-2"} {
 		pv := f.deletable(name)
 		err := f.deleted(pv)
 		if r, ok := isReason(err); ok && r.Code == CodeTrashCeiling {
