@@ -99,9 +99,11 @@ func shrink(t testing.TB, empty *fake.Clientset, steps []turn, problem string) [
 // TestRandomSequences lets what happens to a cluster happen in random order and
 // holds the disks and the API against a small model after each step: I1 to I5;
 // afterwards everything is mended, and every claim has to get its own volume.
-// SEQUENCES is how many to play, SEED is the first.
+// SEQUENCES is how many to play, SEED is the first; with SHRINK=0 a sequence with
+// a problem is shown as it is.
 func TestRandomSequences(t *testing.T) {
 	count, first := knob.Number[uint64](t, "SEQUENCES", 100), knob.Number[uint64](t, "SEED", 1)
+	shorter := knob.Number(t, "SHRINK", 1) != 0
 	empty, reached := fake.NewClientset(), map[string]int{}
 	for seed := first; seed < first+count; seed++ {
 		steps := sequence(seed)
@@ -109,7 +111,10 @@ func TestRandomSequences(t *testing.T) {
 		if problem == "" {
 			continue
 		}
-		_, story := play(t, empty, shrink(t, empty, steps, problem), reached)
+		if shorter {
+			steps = shrink(t, empty, steps, problem)
+		}
+		_, story := play(t, empty, steps, reached)
 		t.Fatalf("seed %d: %s\n%s", seed, problem, strings.Join(story, "\n"))
 	}
 	t.Logf("seeds %d to %d: %v", first, first+count-1, reached)
