@@ -253,7 +253,7 @@ func (cp *controlPlane) event(about, text string) {
 // until waits for something that several processes bring about together.
 func (cp *controlPlane) until(what string, happened func(ctx context.Context) bool) {
 	cp.t.Helper()
-	ctx, cancel := context.WithTimeout(cp.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(cp.t.Context(), 3*time.Minute)
 	defer cancel()
 	started := time.Now()
 	ticker := time.NewTicker(50 * time.Millisecond)
