@@ -75,7 +75,8 @@ func plant(t *testing.T, name, program string) {
 // loadImage puts a program in the place of galera-init's image on all nodes.
 func loadImage(t *testing.T, program string) {
 	t.Helper()
-	paths := testbed.Paths{Bin: t.TempDir(), RootFS: suite.bed.Paths.RootFS, Images: t.TempDir()}
+	paths := suite.bed.Paths
+	paths.Bin, paths.Images = t.TempDir(), t.TempDir()
 	// Only what is newer than its image is built: all else is as it was.
 	for from, to := range map[string]string{suite.bed.Paths.Bin: paths.Bin, suite.bed.Paths.Images: paths.Images} {
 		entries, err := os.ReadDir(from)
