@@ -65,7 +65,7 @@ func (v *verification) checkAriaLog() {
 		return
 	}
 	defer file.Close()
-	if err := aria.CheckLog(bufio.NewReaderSize(file, 256<<10), control.Log); err != nil {
+	if err := aria.CheckLog(v.buffered(file), control.Log); err != nil {
 		v.findAria(AriaLog, name, err)
 	}
 }
@@ -164,7 +164,7 @@ func (v *verification) checkAriaFile(ctx context.Context, path string, file *os.
 		v.findFile(Fatal, AriaPage, name, fmt.Sprintf("%d bytes, as the table's header says", size), fmt.Sprintf("%d bytes", info.Size()))
 	}
 	r := &pacedReader{ctx: ctx, v: v, r: file}
-	pages, err := check(bufio.NewReaderSize(r, 32<<10))
+	pages, err := check(v.buffered(r))
 	v.report.Bytes += r.read
 	v.report.Pages += pages.Checked
 	if err != nil && ctx.Err() == nil {
@@ -177,6 +177,15 @@ func (v *verification) checkAriaFile(ctx context.Context, path string, file *os.
 	if v.report.Recovered && !header.Open {
 		v.findAriaPages(name, pages.Blank, "rows, as the table's bitmap says", "zeros")
 	}
+}
+
+// buffered reads through the one buffer of the steps, so one file at a time.
+func (v *verification) buffered(r io.Reader) *bufio.Reader {
+	if v.reader == nil {
+		v.reader = bufio.NewReaderSize(nil, 64<<10)
+	}
+	v.reader.Reset(r)
+	return v.reader
 }
 
 func (v *verification) findAriaPages(name string, pages []int64, expected, found string) {

@@ -33,14 +33,14 @@ type span struct{ from, to uint32 } // to is the first page behind
 
 func (s span) holds(no uint32) bool { return s.from <= no && no < s.to }
 
-// readPage reads one page by its number in the tablespace.
-func (f *datafile) readPage(no uint32) ([]byte, error) {
+// readPage reads one page by its number in the tablespace, into memory of buffers.
+func (f *datafile) readPage(no uint32, buffers *page.Buffers) ([]byte, error) {
 	file, err := os.Open(f.path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	buf := make([]byte, f.space.Size)
+	buf := buffers.Next(f.space.Size)
 	_, err = file.ReadAt(buf, int64(no-f.base)*int64(f.space.Size))
 	return buf, err
 }
@@ -77,7 +77,7 @@ func (l *layout) readDoublewrite() {
 		return
 	}
 	extent := uint32(f.space.Extent())
-	p, err := f.readPage(trxSysPage)
+	p, err := f.readPage(trxSysPage, &page.Buffers{})
 	if err != nil || f.space.Check(p, trxSysPage, 0).IsBad() {
 		// Where every server makes it. The page itself gets a finding.
 		l.doublewrite = []span{{extent, 3 * extent}}
@@ -109,7 +109,7 @@ func (v *verification) goodPage(space, no uint32) []byte {
 	if f == nil || no-f.base >= f.pages() {
 		return nil
 	}
-	p, err := f.readPage(no)
+	p, err := f.readPage(no, &v.buffers)
 	if err != nil {
 		v.find(unreadable(f.name, err))
 		return nil
@@ -155,6 +155,7 @@ func (v *verification) checkRollbackSegments() {
 // first pages of the undo logs that it names.
 func (v *verification) checkRollbackSegment(f *datafile, space, no uint32) {
 	p := v.goodPage(space, no)
+	defer v.buffers.GiveBack(p)
 	if p == nil || !v.report.Recovered {
 		return // a page before recovery names pages of another time
 	}
@@ -171,9 +172,11 @@ func (v *verification) checkRollbackSegment(f *datafile, space, no uint32) {
 			v.findPage(Fatal, UndoHeader, f, no, fmt.Sprintf("undo log %d within the tablespace", i), fmt.Sprintf("page %d, which no file has", undo))
 			continue
 		}
-		if log := v.goodPage(space, undo); log != nil && page.Type(log) != typeUndo {
+		log := v.goodPage(space, undo)
+		if log != nil && page.Type(log) != typeUndo {
 			v.findPage(Fatal, UndoHeader, f, undo, "an undo log page", fmt.Sprintf("a page of type %d", page.Type(log)))
 		}
+		v.buffers.GiveBack(log)
 	}
 }
 

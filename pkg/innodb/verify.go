@@ -1,6 +1,7 @@
 package innodb
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/berth-dev/berth/pkg/innodb/page"
 	"github.com/berth-dev/berth/pkg/innodb/position"
 )
 
@@ -52,6 +54,9 @@ type verification struct {
 	// suspects are pages that are not what they should be, by the steps that read
 	// pages.
 	suspects []suspect
+	// buffers are for pages that the steps read one by one, reader for whole files.
+	buffers page.Buffers
+	reader  *bufio.Reader
 	// orphans are files that no table has, although their names do not tell.
 	orphans map[*datafile]bool
 }
