@@ -308,9 +308,7 @@ func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
 		}
 		act.GrantsConsumed++
 		act.Granted, act.Why = grant.Pod, fmt.Sprintf("%s, from seqno %d", grant.Rule, grant.Position.Seqno)
-		// Members that were away when it was decided, or whose position was not known
-		// then and who were excused by a proof, reported later.
-		reports = append(slices.DeleteFunc(slices.Clone(grant.Reports), func(r rebuild.Report) bool { return r.State == rebuild.Recovering }), state.Members...)
+		reports = append(decidedOn(grant.Reports, before.starts), state.Members...)
 	}
 	after, err := d.observe.places(ctx, d.Nodes)
 	if err != nil {
@@ -335,6 +333,15 @@ func (d *Drill) finish(ctx context.Context, act *Act, before snapshot) error {
 		act.Members = append(act.Members, m)
 	}
 	return errors.Join(errs...)
+}
+
+// decidedOn leaves out the reports of members that were away when it was decided,
+// which are those of their former lives, and of those whose position was not known
+// then. A proof excused them, and they reported later.
+func decidedOn(reports []rebuild.Report, former map[string]string) []rebuild.Report {
+	return slices.DeleteFunc(slices.Clone(reports), func(r rebuild.Report) bool {
+		return r.State == rebuild.Recovering || r.PodUID+r.Start == former[r.Pod]
+	})
 }
 
 // askServer fills in what only a member's own server knows.

@@ -3,7 +3,22 @@ package drill
 import (
 	"strings"
 	"testing"
+
+	"github.com/berth-dev/berth/pkg/rebuild"
 )
+
+// What a member reported in its former life is not what it was decided on.
+func TestDecidedOn(t *testing.T) {
+	reports := []rebuild.Report{
+		{Pod: "galera-0", PodUID: "old", Start: "1", State: rebuild.Started},
+		{Pod: "galera-1", PodUID: "new", Start: "2", State: rebuild.Recovering},
+		{Pod: "galera-2", PodUID: "new", Start: "3", State: rebuild.Waiting},
+	}
+	former := map[string]string{"galera-0": "old1", "galera-1": "old1", "galera-2": "old1"}
+	if got := decidedOn(reports, former); len(got) != 1 || got[0].Pod != "galera-2" {
+		t.Errorf("%+v, want galera-2's report alone", got)
+	}
+}
 
 func soundAct() Act {
 	member := func(name, node, lv string, seqno int64, transfer Transfer) MemberRecord {
