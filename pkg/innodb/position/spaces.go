@@ -32,8 +32,7 @@ func (s *space) encrypted(p []byte) bool {
 type spaces struct {
 	byID map[uint32]*space
 	// copies are the pages of the doublewrite buffer, in the system tablespace.
-	copies  []uint32
-	buffers page.Buffers
+	copies []uint32
 }
 
 // missing makes a file that does not exist a fact about the content.
@@ -95,7 +94,7 @@ func (s *spaces) openUndo(dir string) error {
 // needed, or its id will be missed.
 func (s *spaces) add(file *os.File, system bool) error {
 	name := filepath.Base(file.Name())
-	first := s.buffers.Next(page.MaxSize)
+	first := make([]byte, page.MaxSize)
 	n, err := io.ReadFull(file, first)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.Join(fmt.Errorf("read %s: %w", name, err), file.Close())
@@ -128,7 +127,7 @@ func (s *spaces) read(p redo.Page) ([]byte, page.Result, error) {
 	if space == nil {
 		return nil, 0, unknown("there is no file of undo tablespace %d", p.Space)
 	}
-	b := s.buffers.Next(space.Size)
+	b := make([]byte, space.Size)
 	at := int64(p.Number) * int64(space.Size)
 	for _, file := range space.files {
 		info, err := file.Stat()

@@ -18,6 +18,12 @@ import (
 // counted up before: a reader that sees it sees the change, or the change was cut
 // off and will not come.
 func (b *Base) change(do func(vg lvm.VG) error) error {
+	return b.changeHead("count up", func(*base) {}, do)
+}
+
+// changeHead also changes the base directory's own record, in the same write that
+// counts up.
+func (b *Base) changeHead(step string, edit func(*base), do func(vg lvm.VG) error) error {
 	unlock, err := b.lock(unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -27,10 +33,11 @@ func (b *Base) change(do func(vg lvm.VG) error) error {
 	if err != nil {
 		return err
 	}
-	if err := b.step("count up"); err != nil {
+	if err := b.step(step); err != nil {
 		return err
 	}
 	head.Seqno++
+	edit(&head)
 	if err := write(filepath.Join(b.dir, baseFile), head); err != nil {
 		return err
 	}
@@ -165,20 +172,7 @@ func (b *Base) Change(lv lvm.LV, c lvm.Change) error {
 
 // ChangeTags implements lvm.Group.
 func (b *Base) ChangeTags(off, on []string) error {
-	unlock, err := b.lock(unix.LOCK_EX)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	head, _, err := b.read()
-	if err != nil {
-		return err
-	}
-	head.Seqno, head.Tags = head.Seqno+1, swap(head.Tags, off, on)
-	if err := b.step("write tags"); err != nil {
-		return err
-	}
-	return write(filepath.Join(b.dir, baseFile), head)
+	return b.changeHead("write tags", func(head *base) { head.Tags = swap(head.Tags, off, on) }, func(lvm.VG) error { return nil })
 }
 
 func swap(tags, off, on []string) []string {
