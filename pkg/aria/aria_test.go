@@ -126,13 +126,14 @@ func TestCheckTable(t *testing.T) {
 	if err != nil || !h.Paged || !h.Checksums || h.DataSize != int64(len(data)) {
 		t.Fatalf("%+v, error %v", h, err)
 	}
+	var c Checker
 	check := func(index, data []byte) (Pages, Pages) {
 		t.Helper()
-		i, err := h.CheckIndex(bytes.NewReader(index))
+		i, err := c.Index(h, bytes.NewReader(index))
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := h.CheckData(bytes.NewReader(data))
+		d, err := c.Data(h, bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,12 +160,12 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := rand.New(rand.NewPCG(5, 6))
+	random, c := rand.New(rand.NewPCG(5, 6)), Checker{}
 	for range 500 {
 		no := int64(1 + random.IntN(7))
 		at := no*8192 + random.Int64N(8192)
 		data[at] ^= 1
-		got, err := h.CheckData(bytes.NewReader(data))
+		got, err := c.Data(h, bytes.NewReader(data))
 		if err != nil || len(got.Bad) != 1 || got.Bad[0] != no {
 			t.Errorf("byte %d: %+v, error %v", at, got, err)
 		}
@@ -195,9 +196,10 @@ func FuzzTable(f *testing.F) {
 		if err != nil {
 			return
 		}
+		var c Checker
 		for _, check := range []func() (Pages, error){
-			func() (Pages, error) { return h.CheckData(bytes.NewReader(data)) },
-			func() (Pages, error) { return h.CheckIndex(bytes.NewReader(index)) },
+			func() (Pages, error) { return c.Data(h, bytes.NewReader(data)) },
+			func() (Pages, error) { return c.Index(h, bytes.NewReader(index)) },
 		} {
 			if p, err := check(); err != nil || len(p.Bad) > maxListed || len(p.Blank) > maxListed {
 				t.Errorf("%+v, error %v", p, err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // Header is what the index file of a table (.MAI) says about both its files.
@@ -107,32 +108,36 @@ type Pages struct {
 // maxListed bounds the pages that are named.
 const maxListed = 64
 
-// CheckData reads the data file of a table. The error is the reader's.
-func (h Header) CheckData(r io.Reader) (Pages, error) {
+// Checker reads the files of tables, one after the other into the same memory. The
+// zero value is ready.
+type Checker struct{ page, bitmap []byte }
+
+// Data reads the data file of a table. The error is the reader's.
+func (c *Checker) Data(h Header, r io.Reader) (Pages, error) {
 	if !h.Paged {
 		return Pages{}, nil
 	}
 	// A bitmap page covers 16 pages with each 6 bytes, and itself.
 	covered := int64(h.BlockSize-4)/6*16 + 1
-	bitmap := make([]byte, h.BlockSize)
-	return h.check(r, 0, func(page []byte, no int64) kind {
+	return c.check(h, r, 0, func(page []byte, no int64) kind {
 		if no%covered == 0 {
-			copy(bitmap, page)
+			c.bitmap = append(c.bitmap[:0], page...)
 			return kind{sum: h.BlockSize - 4, bitmap: true}
 		}
 		// Three bits a page; 0 is a page without rows, which need not be written.
 		bit := (no%covered - 1) * 3
-		used := binary.LittleEndian.Uint16(bitmap[bit/8:])>>(bit%8)&7 != 0
+		used := binary.LittleEndian.Uint16(c.bitmap[bit/8:])>>(bit%8)&7 != 0
 		return kind{sum: h.BlockSize - 4, used: used}
 	})
 }
 
-// CheckIndex reads the index file of a table, from its beginning.
-func (h Header) CheckIndex(r io.Reader) (Pages, error) {
+// Index reads the index file of a table, from its beginning. The error is the
+// reader's.
+func (c *Checker) Index(h Header, r io.Reader) (Pages, error) {
 	if _, err := io.CopyN(io.Discard, r, h.IndexStart); err != nil {
 		return Pages{}, ignoreEnd(err)
 	}
-	return h.check(r, h.IndexStart/int64(h.BlockSize), func(page []byte, no int64) kind {
+	return c.check(h, r, h.IndexStart/int64(h.BlockSize), func(page []byte, no int64) kind {
 		return kind{sum: int(binary.BigEndian.Uint16(page[h.keyHeader-2:])), used: true}
 	})
 }
@@ -145,12 +150,13 @@ type kind struct {
 }
 
 // check compares the checksums of pages from number first on.
-func (h Header) check(r io.Reader, first int64, kindOf func(page []byte, no int64) kind) (Pages, error) {
+func (c *Checker) check(h Header, r io.Reader, first int64, kindOf func(page []byte, no int64) kind) (Pages, error) {
 	var p Pages
 	if !h.Checksums || h.Encrypted {
 		return p, nil
 	}
-	b := make([]byte, h.BlockSize)
+	c.page = slices.Grow(c.page[:0], h.BlockSize)
+	b := c.page[:h.BlockSize]
 	for no := first; ; no++ {
 		if _, err := io.ReadFull(r, b); err != nil {
 			return p, ignoreEnd(err)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/berth-dev/berth/pkg/gcache"
 )
 
 // grastateLimit is far above what Galera writes (256 bytes) and far below what
@@ -71,7 +73,7 @@ func ParseGrastate(content []byte) (Grastate, error) {
 			recognised = true
 		case "uuid":
 			value = strings.ToLower(value)
-			if !uuidPattern.MatchString(value) {
+			if !gcache.IsUUID(value) {
 				return malformed("uuid %q is not a uuid", value)
 			}
 			g.UUID, recognised = value, true

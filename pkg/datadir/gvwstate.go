@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/berth-dev/berth/pkg/gcache"
 )
 
 // View is the last Primary view that a member saved in gvwstate.dat (format:
@@ -47,13 +49,13 @@ func ParseGvwstate(content []byte) (View, error) {
 	switch {
 	case !closed:
 		return View{}, fmt.Errorf("gvwstate.dat: cut or empty (%d bytes), expected a view that ends in #vwend", len(content))
-	case !uuidPattern.MatchString(v.MyUUID):
+	case !gcache.IsUUID(v.MyUUID):
 		return View{}, fmt.Errorf("gvwstate.dat: my_uuid %q is not a uuid", v.MyUUID)
 	case v.ID == "" || len(v.Members) == 0:
 		return View{}, errors.New("gvwstate.dat: a view without id or members")
 	}
 	for _, m := range v.Members {
-		if !uuidPattern.MatchString(m) {
+		if !gcache.IsUUID(m) {
 			return View{}, fmt.Errorf("gvwstate.dat: member %q is not a uuid", m)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+
+	"github.com/berth-dev/berth/pkg/gcache"
 )
 
 // Epoch is one life of the cluster, from a bootstrap to the next.
@@ -97,7 +99,7 @@ func ParseLineage(content []byte) (Lineage, error) {
 		switch {
 		case e.ID == "" || e.Attempt < 1:
 			return Lineage{}, fmt.Errorf("lineage: epoch %d without id or attempt", i)
-		case !uuidPattern.MatchString(e.Begin.UUID):
+		case !gcache.IsUUID(e.Begin.UUID):
 			return Lineage{}, fmt.Errorf("lineage: begin uuid %q is not a uuid", e.Begin.UUID)
 		case i > 0 && e.Attempt <= l.Epochs[i-1].Attempt:
 			return Lineage{}, fmt.Errorf("lineage: attempt %d after %d", e.Attempt, l.Epochs[i-1].Attempt)

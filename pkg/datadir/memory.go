@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/berth-dev/berth/pkg/gcache"
 )
 
 // What a volume remembers beside its lineage. Unlike the lineage, these files
@@ -18,7 +20,7 @@ import (
 func ReadCommitted(path string) (*Position, error) {
 	var p Position
 	found, err := readJSON(path, &p)
-	if err != nil || !found || !uuidPattern.MatchString(p.UUID) || !p.IsReal() {
+	if err != nil || !found || !gcache.IsUUID(p.UUID) || !p.IsReal() {
 		return nil, err
 	}
 	return &p, nil

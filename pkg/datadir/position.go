@@ -2,9 +2,10 @@ package datadir
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/berth-dev/berth/pkg/gcache"
 )
 
 // ZeroUUID is the uuid that Galera writes when it knows of no history.
@@ -20,8 +21,6 @@ type Position struct {
 // Undefined is the position of a member that knows of no history.
 var Undefined = Position{UUID: ZeroUUID, Seqno: -1}
 
-var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
-
 // ParsePosition reads "UUID:SEQNO".
 func ParsePosition(s string) (Position, error) {
 	uuid, number, found := strings.Cut(s, ":")
@@ -29,7 +28,7 @@ func ParsePosition(s string) (Position, error) {
 		return Undefined, fmt.Errorf("position %q: expected UUID:SEQNO", s)
 	}
 	uuid = strings.ToLower(uuid)
-	if !uuidPattern.MatchString(uuid) {
+	if !gcache.IsUUID(uuid) {
 		return Undefined, fmt.Errorf("position %q: %q is not a uuid", s, uuid)
 	}
 	seqno, err := strconv.ParseInt(number, 10, 64)

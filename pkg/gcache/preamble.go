@@ -2,7 +2,6 @@ package gcache
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -19,7 +18,24 @@ type preamble struct {
 	encrypted bool
 }
 
-var uuidPattern = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+// IsUUID says whether s is a uuid as Galera writes it: lower-case hexadecimal digits
+// in groups of 8, 4, 4, 4 and 12.
+func IsUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
+			return false
+		}
+	}
+	return true
+}
 
 func parsePreamble(content []byte) preamble {
 	var p preamble
@@ -30,7 +46,7 @@ func parsePreamble(content []byte) preamble {
 		switch strings.TrimSpace(key) {
 		case "GID":
 			p.uuid = ""
-			if uuidPattern.MatchString(value) {
+			if IsUUID(value) {
 				p.uuid = value
 			}
 		case "seqno_min":

@@ -104,13 +104,12 @@ func (v *verification) checkAriaTable(ctx context.Context, path string) {
 		return
 	}
 	defer index.Close()
-	start := make([]byte, 4096)
-	n, err := io.ReadFull(index, start)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	start, err := v.buffered(index).Peek(4096)
+	if err != nil && !errors.Is(err, io.EOF) {
 		v.find(unreadable(v.relative(path), err))
 		return
 	}
-	header, err := aria.ParseHeader(start[:n])
+	header, err := aria.ParseHeader(start)
 	var damage *aria.Damage
 	if errors.As(err, &damage) {
 		v.findFile(Fatal, AriaPage, v.relative(path), damage.Expected, damage.Found)
@@ -124,12 +123,12 @@ func (v *verification) checkAriaTable(ctx context.Context, path string) {
 		if _, err := index.Seek(0, io.SeekStart); err != nil {
 			return aria.Pages{}, err
 		}
-		return header.CheckIndex(r)
+		return v.aria.Index(header, r)
 	})
 	path = strings.TrimSuffix(path, ".MAI") + ".MAD"
 	if data := v.openAria(path); data != nil {
 		defer data.Close()
-		v.checkAriaFile(ctx, path, data, header, header.DataSize, header.CheckData)
+		v.checkAriaFile(ctx, path, data, header, header.DataSize, func(r io.Reader) (aria.Pages, error) { return v.aria.Data(header, r) })
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 // checkHeaders reads the first page of every tablespace, and compares the sizes
 // in it with the files'.
 func (v *verification) checkHeaders() {
-	buf := make([]byte, page.MaxSize)
+	buf := v.buffers.Next(page.MaxSize)
+	defer v.buffers.GiveBack(buf)
 	for _, f := range v.layout.files {
 		if f.kind != kindSystem {
 			v.checkHeader(f, buf)

@@ -19,8 +19,10 @@ func (v *verification) checkDictionary() {
 	if v.layout.mysql8 || v.layout.system == nil {
 		return
 	}
+	var p []byte
 	tables, err := dictionary.Read(func(no uint32) ([]byte, error) {
-		if p := v.goodPage(0, no); p != nil && len(p) >= page.MinSize {
+		v.buffers.GiveBack(p)
+		if p = v.goodPage(0, no); len(p) >= page.MinSize {
 			return p, nil
 		}
 		return nil, errBadPage

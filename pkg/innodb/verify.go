@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/berth-dev/berth/pkg/aria"
 	"github.com/berth-dev/berth/pkg/innodb/page"
 	"github.com/berth-dev/berth/pkg/innodb/position"
 )
@@ -54,9 +55,11 @@ type verification struct {
 	// suspects are pages that are not what they should be, by the steps that read
 	// pages.
 	suspects []suspect
-	// buffers are for pages that the steps read one by one, reader for whole files.
+	// buffers are for pages that the steps read one by one, reader for whole files,
+	// aria for tables of the other engine.
 	buffers page.Buffers
 	reader  *bufio.Reader
+	aria    aria.Checker
 	// orphans are files that no table has, although their names do not tell.
 	orphans map[*datafile]bool
 }

@@ -52,7 +52,8 @@ const (
 )
 
 // Read walks the tables in the order of their names. read gives a whole page of
-// the system tablespace by its number; its errors are passed on.
+// the system tablespace by its number, which is used until the next call; its
+// errors are passed on.
 func Read(read func(no uint32) ([]byte, error)) ([]Table, error) {
 	header, err := read(HeaderPage)
 	if err != nil {

@@ -28,8 +28,10 @@ type undoState struct {
 type replay struct {
 	log    *redo.Log
 	spaces *spaces
-	images map[redo.Page]*redo.Image
-	undo   map[redo.Page]undoState
+	// headers are the pages that are watched: TRX_SYS, and the headers of the
+	// rollback segments.
+	headers map[redo.Page]*header
+	undo    map[redo.Page]undoState
 	// undoCut says that there were more undo pages than could be remembered.
 	undoCut bool
 	extent  redo.Extent
@@ -40,8 +42,6 @@ type replay struct {
 	fault error
 	// whole says that the log was read to its end, whatever the pages are like.
 	whole bool
-	// damaged pages are not whole in the data files, and have no copy.
-	damaged []redo.Page
 }
 
 // position reads the log and sorts errors: those of the content are an answer.
@@ -94,6 +94,8 @@ func (r *replay) run(ctx context.Context) error {
 		return r.blind(ctx, unknown("the TRX_SYS page is damaged and has no copy"))
 	}
 	watched := segmentPages(sys)
+	r.spaces.buffers.GiveBack(raw)
+	r.spaces.buffers.GiveBack(sys)
 	for range 3 {
 		if err := r.load(watched); errors.Is(err, errUnknown) {
 			return r.blind(ctx, err)
@@ -103,8 +105,8 @@ func (r *replay) run(ctx context.Context) error {
 		if err := r.scan(ctx); err != nil {
 			return err
 		}
-		now := segmentPages(r.images[trxSys].Bytes)
-		if !slices.ContainsFunc(now, func(p redo.Page) bool { return r.images[p] == nil }) {
+		now := r.headers[trxSys].segments
+		if !slices.ContainsFunc(now, func(p redo.Page) bool { return r.headers[p] == nil }) {
 			return nil
 		}
 		watched = now
@@ -114,34 +116,22 @@ func (r *replay) run(ctx context.Context) error {
 
 // blind reads the log for what else it tells, when the position cannot be known.
 func (r *replay) blind(ctx context.Context, why error) error {
-	r.images = map[redo.Page]*redo.Image{}
+	r.headers = map[redo.Page]*header{}
 	return cmp.Or(r.scan(ctx), why)
 }
 
 // load reads the watched pages as the data files hold them.
 func (r *replay) load(watched []redo.Page) error {
-	r.images = map[redo.Page]*redo.Image{}
-	r.onDisk, r.damaged = mark{}, nil
+	r.headers, r.onDisk = map[redo.Page]*header{}, mark{}
 	for _, p := range append([]redo.Page{trxSys}, watched...) {
-		bytes, err := r.spaces.sound(p)
+		h, err := r.spaces.header(p)
 		if err != nil {
 			return err
 		}
-		if bytes == nil { // fine if the log makes the page anew, see answer
-			bytes = make([]byte, r.spaces.byID[p.Space].Size)
-			r.damaged = append(r.damaged, p)
-		}
-		r.images[p] = redo.NewImage(p, bytes)
-		r.onDisk = newer(r.onDisk, r.mark(p))
+		r.headers[p] = h
+		r.onDisk = newer(r.onDisk, h.mark)
 	}
 	return nil
-}
-
-func (r *replay) mark(page redo.Page) mark {
-	if page == trxSys {
-		return trxSysMark(r.images[page].Bytes)
-	}
-	return segmentMark(r.images[page].Bytes)
 }
 
 func (r *replay) scan(ctx context.Context) error {
@@ -149,7 +139,7 @@ func (r *replay) scan(ctx context.Context) error {
 	for id := range r.spaces.byID {
 		want.Headers = append(want.Headers, id)
 	}
-	for p := range r.images {
+	for p := range r.headers {
 		want.Pages = append(want.Pages, p)
 	}
 	if r.changes != nil {
@@ -159,6 +149,11 @@ func (r *replay) scan(ctx context.Context) error {
 	r.extent, err = r.log.Scan(ctx, want, r.take)
 	if err != nil {
 		return err
+	}
+	for p, h := range r.headers {
+		if h.image != nil {
+			h.read(p, h.image.Bytes)
+		}
 	}
 	if !r.log.Whole(r.extent) {
 		return unknown("the redo log ends at LSN %d, before what confirms its checkpoint %d", r.extent.End, r.extent.Checkpoint)
@@ -174,13 +169,17 @@ func (r *replay) take(m redo.Mtr) error {
 		r.changes.Take(m)
 	}
 	var image *redo.Image
+	var err error
 	offset, fits := 0, true
 	ok := m.Records(func(rec redo.Record) {
-		if rec.Kind >= redo.FileCreate {
+		if rec.Kind >= redo.FileCreate || err != nil {
 			return
 		}
 		if !rec.Same {
-			image, offset = r.images[rec.Page], 0
+			offset = 0
+			if image, err = r.image(rec.Page); err != nil {
+				return
+			}
 		}
 		if image != nil {
 			fits = image.Take(m, rec) && fits
@@ -189,12 +188,33 @@ func (r *replay) take(m redo.Mtr) error {
 		}
 	})
 	switch {
+	case err != nil:
+		return err
 	case !ok:
 		return unknown("a record of the redo log at LSN %d makes no sense", m.Start)
 	case !fits:
 		return unknown("the redo log at LSN %d does not fit a rollback segment", m.Start)
 	}
 	return nil
+}
+
+// image is a watched page for the log to change; nil for other pages.
+func (r *replay) image(p redo.Page) (*redo.Image, error) {
+	h := r.headers[p]
+	if h == nil {
+		return nil, nil
+	}
+	if h.image == nil {
+		bytes, err := r.spaces.sound(p)
+		switch {
+		case err != nil:
+			return nil, err
+		case bytes == nil:
+			return nil, unknown("page %d of tablespace %d changed while it was read", p.Number, p.Space)
+		}
+		h.image = redo.NewImage(p, bytes)
+	}
+	return h.image, nil
 }
 
 // noteUndo follows the byte of a page that is an undo log's state, should the
@@ -228,19 +248,14 @@ func lost(p redo.Page) error {
 
 // answer reads the position off the pages.
 func (r *replay) answer() (Position, error) {
-	for _, p := range r.damaged {
-		if !r.images[p].Initialised {
-			return Position{}, lost(p)
-		}
-	}
 	last := mark{}
 	answer := Position{Certainty: Exact, Checkpoint: r.extent.Checkpoint, End: r.extent.End, Clean: r.extent.Changes == 0}
-	for p := range r.images {
-		last = newer(last, r.mark(p))
-		if p == trxSys {
-			continue
+	for p, h := range r.headers {
+		if h.lost() {
+			return Position{}, lost(p)
 		}
-		n, err := r.prepared(p)
+		last = newer(last, h.mark)
+		n, err := r.prepared(h)
 		if err != nil {
 			return Position{}, err
 		}
@@ -264,9 +279,9 @@ func (r *replay) answer() (Position, error) {
 
 // prepared counts the undo logs of a rollback segment that belong to prepared
 // transactions.
-func (r *replay) prepared(segment redo.Page) (int, error) {
+func (r *replay) prepared(segment *header) (int, error) {
 	n := 0
-	for _, p := range undoLogs(segment, r.images[segment].Bytes) {
+	for _, p := range segment.undo {
 		bytes, err := r.spaces.sound(p)
 		if err != nil {
 			return 0, err
@@ -279,6 +294,7 @@ func (r *replay) prepared(segment redo.Page) (int, error) {
 		default:
 			noted.state = bytes[undoStateByte]
 		}
+		r.spaces.buffers.GiveBack(bytes)
 		if noted.state == undoPrepared {
 			n++
 		}

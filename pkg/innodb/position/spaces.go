@@ -32,7 +32,8 @@ func (s *space) encrypted(p []byte) bool {
 type spaces struct {
 	byID map[uint32]*space
 	// copies are the pages of the doublewrite buffer, in the system tablespace.
-	copies []uint32
+	copies  []uint32
+	buffers page.Buffers
 }
 
 // missing makes a file that does not exist a fact about the content.
@@ -94,7 +95,8 @@ func (s *spaces) openUndo(dir string) error {
 // needed, or its id will be missed.
 func (s *spaces) add(file *os.File, system bool) error {
 	name := filepath.Base(file.Name())
-	first := make([]byte, page.MaxSize)
+	first := s.buffers.Next(page.MaxSize)
+	defer s.buffers.GiveBack(first)
 	n, err := io.ReadFull(file, first)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.Join(fmt.Errorf("read %s: %w", name, err), file.Close())
@@ -121,13 +123,14 @@ func (s *spaces) add(file *os.File, system bool) error {
 }
 
 // read reads a page as the data files hold it. Of a page behind the end of the
-// file there are zeros only, for the log makes it.
+// file there are zeros only, for the log makes it. The bytes are for buffers to
+// have back.
 func (s *spaces) read(p redo.Page) ([]byte, page.Result, error) {
 	space := s.byID[p.Space]
 	if space == nil {
 		return nil, 0, unknown("there is no file of undo tablespace %d", p.Space)
 	}
-	b := make([]byte, space.Size)
+	b := s.buffers.Next(space.Size)
 	at := int64(p.Number) * int64(space.Size)
 	for _, file := range space.files {
 		info, err := file.Stat()
@@ -155,6 +158,7 @@ func (s *spaces) sound(p redo.Page) ([]byte, error) {
 		return nil, err
 	}
 	if result == page.Blank {
+		s.buffers.GiveBack(b)
 		return nil, nil
 	}
 	if !result.IsBad() {
@@ -163,6 +167,7 @@ func (s *spaces) sound(p redo.Page) ([]byte, error) {
 		}
 		return b, nil
 	}
+	s.buffers.GiveBack(b)
 	var newest []byte
 	for _, number := range s.copies {
 		c, _, err := s.read(redo.Page{Number: number})
@@ -171,8 +176,9 @@ func (s *spaces) sound(p redo.Page) ([]byte, error) {
 		}
 		format := &s.byID[p.Space].Format
 		if format.Check(c, p.Number, p.Space) == page.Good && page.SpaceID(c) == p.Space && (newest == nil || page.LSN(c) > page.LSN(newest)) {
-			newest = c
+			newest, c = c, newest
 		}
+		s.buffers.GiveBack(c)
 	}
 	return newest, nil
 }

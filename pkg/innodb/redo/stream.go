@@ -12,7 +12,7 @@ const (
 	// large enough for the disk (reference measurements: 256 KiB to 1 MiB).
 	chunkSize = 512 << 10
 	// firstChunk is small, for a log that is empty since its checkpoint.
-	firstChunk = 64 << 10
+	firstChunk = 16 << 10
 	// maxHeadroom takes the begin of a mini-transaction that goes on in the next
 	// chunk.
 	maxHeadroom = maxMtr + 64

@@ -1,0 +1,99 @@
+package redo
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
+const (
+	// beyondWindow is how far behind the end of a log is searched.
+	beyondWindow = 256 << 10
+	// beyondLength is the longest mini-transaction that is looked for there. Most
+	// are shorter, and the sums over all possible ones have to be taken.
+	beyondLength = 1 << 10
+	// writeSize is the largest block that a server writes. Behind the end of the
+	// log, the last block holds what happened to be in the server's buffer, which
+	// can be older mini-transactions of the same round.
+	writeSize = 4096
+	// near bounds how far ahead of a record its mini-transaction can end.
+	near = 4 * beyondLength
+	// pieceSize is how much of the window is read at a time, and reach how far a
+	// pair that begins in a piece can go on behind it.
+	pieceSize = 32 << 10
+	reach     = near + beyondLength + 8
+)
+
+// beyond looks for two whole mini-transactions in a row behind the block in
+// which the log ends. One alone could be chance: a checksum has 32 bits.
+func (l *Log) beyond(end LSN) (LSN, error) {
+	p := pairs{log: l, from: end + LSN(writeSize-l.offset(end)%writeSize)}
+	b := make([]byte, 0, pieceSize+reach)
+	for behind := int(min(beyondWindow, l.Capacity())); behind > 0; {
+		begin := max(0, behind-pieceSize)
+		size, tail := behind-begin, min(len(b), reach)
+		b = b[:size+tail]
+		copy(b[size:], b[:tail])
+		if err := l.readRing(b[:size], l.offset(p.from+LSN(begin))); err != nil {
+			return 0, err
+		}
+		p.walk(b, begin, size)
+		behind = begin
+	}
+	return p.found, nil
+}
+
+// readRing reads on at the file's beginning when it comes to its end.
+func (l *Log) readRing(b []byte, at int64) error {
+	first := min(int64(len(b)), l.Size-at)
+	if _, err := l.readFull(b[:first], at); err != nil {
+		return err
+	}
+	_, err := l.readFull(b[first:], dataStart108)
+	return err
+}
+
+// pairs looks for the first two whole mini-transactions in a row in a window of
+// the log. Where the records that begin at a byte end is known from where those
+// behind its first record end, so that the window is walked once, backwards.
+type pairs struct {
+	log   *Log
+	from  LSN // of the window's first byte
+	found LSN // 0 is nowhere
+	// ends are where the marker is, counted from the window's first byte, of the
+	// positions not far ahead; 0 is nowhere near.
+	ends [near]int32
+}
+
+// walk takes the size bytes at begin in the window; b holds them and what follows,
+// as far as the window goes.
+func (p *pairs) walk(b []byte, begin, size int) {
+	endOf := func(i, walked int) int {
+		if i-walked >= near || i >= begin+len(b) {
+			return 0
+		}
+		return int(p.ends[i%near])
+	}
+	isMtr := func(i, walked int) bool {
+		at := endOf(i, walked)
+		if at <= i || at-i > beyondLength || at+4 >= begin+len(b) {
+			return false
+		}
+		records, behind := b[i-begin:at-begin], b[at-begin:]
+		return behind[0] == p.log.sequenceBit(p.from+LSN(at)) && crc32.Checksum(records, castagnoli) == binary.BigEndian.Uint32(behind[1:])
+	}
+	for i := begin + size - 1; i >= begin; i-- {
+		rest := b[i-begin:]
+		if rest[0] <= 1 {
+			p.ends[i%near] = int32(i)
+			continue
+		}
+		end := 0
+		if _, behind, ok := cutRecord(rest); ok {
+			end = endOf(begin+len(b)-len(behind), i)
+		}
+		p.ends[i%near] = int32(end)
+		if isMtr(i, i) && isMtr(end+5, i) {
+			p.found = p.from + LSN(i)
+		}
+	}
+}
