@@ -59,7 +59,7 @@ func (v *verification) checkAriaLog() {
 		return
 	}
 	name := aria.LogName(control.Log)
-	file, err := os.Open(filepath.Join(v.dir, name))
+	file, err := openRegular(filepath.Join(v.dir, name))
 	if err != nil {
 		v.findAria(AriaLog, name, err)
 		return
@@ -135,7 +135,7 @@ func (v *verification) checkAriaTable(ctx context.Context, path string) {
 // openAria opens a file of a table; what keeps it from being opened becomes a
 // finding and the answer nil.
 func (v *verification) openAria(path string) *os.File {
-	file, err := os.Open(path)
+	file, err := openRegular(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// Before recovery the table may be one that was just being dropped.

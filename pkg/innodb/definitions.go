@@ -92,7 +92,7 @@ func (v *verification) pendingDDL() []byte {
 }
 
 func (v *verification) checkDefinition(name string) {
-	f, err := os.Open(filepath.Join(v.dir, name))
+	f, err := openRegular(filepath.Join(v.dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

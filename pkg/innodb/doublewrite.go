@@ -21,7 +21,7 @@ func (v *verification) readCopies() copies {
 			if f == nil {
 				break
 			}
-			if p, err := f.readPage(no, &v.buffers); err == nil && !page.IsZero(p) {
+			if p, err := v.page(f, no); err == nil && !page.IsZero(p) {
 				out = append(out, p)
 			}
 		}

@@ -134,7 +134,7 @@ func (v *verification) checkSystem(buf []byte) {
 		f.base = uint32(pages)
 		pages += f.size / int64(first.space.Size)
 	}
-	v.layout.readDoublewrite()
+	v.readDoublewrite()
 	if want := int64(first.space.Pages); want > pages {
 		v.findFile(v.verdictOf(first), SpaceSize, first.name, fmt.Sprintf("%d pages in all files of the system tablespace, as its header says", want),
 			fmt.Sprintf("%d pages in %d files", pages, len(system)))

@@ -122,7 +122,7 @@ func (v *verification) judgeNewer(suspects []suspect) {
 		if last != nil && last.File == run.file.name {
 			continue
 		}
-		p, err := run.file.readPage(run.no, &v.buffers)
+		p, err := v.page(run.file, run.no)
 		if err != nil {
 			v.find(unreadable(run.file.name, err))
 			continue

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/berth-dev/berth/pkg/innodb/page"
 )
 
@@ -187,7 +189,7 @@ func isUndo(base string) bool {
 
 // readStart reads the beginning of a file, as much as the buffer takes.
 func readStart(path string, buf []byte) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +199,20 @@ func readStart(path string, buf []byte) ([]byte, error) {
 		err = nil
 	}
 	return buf[:n], err
+}
+
+// openRegular opens a file for reading. os.Open asks the kernel six times whether it
+// can be polled, which no file of a data directory can, and there are hundreds.
+func openRegular(path string) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
 }
 
 // unreadable is an error of the system while reading.

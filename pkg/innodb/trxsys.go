@@ -33,16 +33,42 @@ type span struct{ from, to uint32 } // to is the first page behind
 
 func (s span) holds(no uint32) bool { return s.from <= no && no < s.to }
 
-// readPage reads one page by its number in the tablespace, into memory of buffers.
-func (f *datafile) readPage(no uint32, buffers *page.Buffers) ([]byte, error) {
-	file, err := os.Open(f.path)
+// kept is the file from which a page was read last: the next one is mostly in it.
+// The zero value is ready.
+type kept struct {
+	of   *datafile
+	file *os.File
+}
+
+func (k *kept) open(f *datafile) (*os.File, error) {
+	if k.of == f {
+		return k.file, nil
+	}
+	k.close()
+	file, err := openRegular(f.path)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	buf := buffers.Next(f.space.Size)
-	_, err = file.ReadAt(buf, int64(no-f.base)*int64(f.space.Size))
-	return buf, err
+	k.of, k.file = f, file
+	return file, nil
+}
+
+func (k *kept) close() {
+	if k.file != nil {
+		k.file.Close()
+	}
+	*k = kept{}
+}
+
+// page reads one page by its number in the tablespace, into memory of buffers.
+func (v *verification) page(f *datafile, no uint32) ([]byte, error) {
+	file, err := v.kept.open(f)
+	if err != nil {
+		return nil, err
+	}
+	p := v.buffers.Next(f.space.Size)
+	_, err = file.ReadAt(p, int64(no-f.base)*int64(f.space.Size))
+	return p, err
 }
 
 // systemFile is the file of the system tablespace that has the page, or nil.
@@ -71,13 +97,14 @@ func (l *layout) fileOf(space, no uint32) *datafile {
 // readDoublewrite finds the doublewrite buffer in the system tablespace: its
 // pages are copies of other pages, and not to be judged by their place. A server
 // that runs with another one (MySQL 8) leaves the old place unused.
-func (l *layout) readDoublewrite() {
+func (v *verification) readDoublewrite() {
+	l := v.layout
 	f := l.systemFile(trxSysPage)
 	if f == nil {
 		return
 	}
 	extent := uint32(f.space.Extent())
-	p, err := f.readPage(trxSysPage, &page.Buffers{})
+	p, err := v.page(f, trxSysPage)
 	if err != nil || f.space.Check(p, trxSysPage, 0).IsBad() {
 		// Where every server makes it. The page itself gets a finding.
 		l.doublewrite = []span{{extent, 3 * extent}}
@@ -109,7 +136,7 @@ func (v *verification) goodPage(space, no uint32) []byte {
 	if f == nil || no-f.base >= f.pages() {
 		return nil
 	}
-	p, err := f.readPage(no, &v.buffers)
+	p, err := v.page(f, no)
 	if err != nil {
 		v.find(unreadable(f.name, err))
 		return nil

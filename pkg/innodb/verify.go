@@ -32,6 +32,7 @@ func Verify(ctx context.Context, dir string, opt Options) (Report, error) {
 	} else if !info.IsDir() {
 		return v.report, fmt.Errorf("verify: %s is not a directory", dir)
 	}
+	defer v.kept.close()
 	if err := v.run(ctx); err != nil {
 		return v.report, fmt.Errorf("verify %s: %w", v.dir, err)
 	}
@@ -57,6 +58,7 @@ type verification struct {
 	suspects []suspect
 	// buffers are for pages that the steps read one by one, reader for whole files,
 	// aria for tables of the other engine.
+	kept    kept
 	buffers page.Buffers
 	reader  *bufio.Reader
 	aria    aria.Checker

@@ -92,7 +92,7 @@ func (p *pairs) walk(b []byte, begin, size int) {
 			end = endOf(begin+len(b)-len(behind), i)
 		}
 		p.ends[i%near] = int32(end)
-		if isMtr(i, i) && isMtr(end+5, i) {
+		if end != 0 && isMtr(i, i) && isMtr(end+5, i) {
 			p.found = p.from + LSN(i)
 		}
 	}
