@@ -181,7 +181,7 @@ func (v *verification) checkAriaFile(ctx context.Context, path string, file *os.
 // buffered reads through the one buffer of the steps, so one file at a time.
 func (v *verification) buffered(r io.Reader) *bufio.Reader {
 	if v.reader == nil {
-		v.reader = bufio.NewReaderSize(nil, 64<<10)
+		v.reader = bufio.NewReaderSize(nil, 32<<10)
 	}
 	v.reader.Reset(r)
 	return v.reader

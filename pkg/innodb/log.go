@@ -15,7 +15,7 @@ import (
 // readLog reads the redo log and with it the position.
 func (v *verification) readLog(ctx context.Context) error {
 	var err error
-	v.log, err = position.Examine(ctx, position.Dirs{Data: v.dir, Log: v.opt.LogDir, Undo: v.opt.UndoDir})
+	v.log, err = position.Examine(ctx, position.Dirs{Data: v.dir, Log: v.opt.LogDir, Undo: v.opt.UndoDir}, &v.buffers)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/berth-dev/berth/pkg/innodb/page"
 	"github.com/berth-dev/berth/pkg/innodb/redo"
 )
 
@@ -90,7 +91,7 @@ func unknown(format string, args ...any) error {
 // about the data; everything that is wrong with the content is an answer with
 // certainty Unknown and a reason.
 func Read(ctx context.Context, dirs Dirs) (Position, error) {
-	r := replay{}
+	r := replay{buffers: &page.Buffers{}}
 	return r.position(ctx, dirs.complete())
 }
 
@@ -109,10 +110,11 @@ type Facts struct {
 	Fault error
 }
 
-// Examine reads the position, and along the way what the log will change.
-func Examine(ctx context.Context, dirs Dirs) (Facts, error) {
+// Examine reads the position, and along the way what the log will change. Pages are
+// read into memory of buffers, which is theirs again afterwards.
+func Examine(ctx context.Context, dirs Dirs, buffers *page.Buffers) (Facts, error) {
 	f := Facts{}
-	r := replay{changes: &f.Changes}
+	r := replay{changes: &f.Changes, buffers: buffers}
 	p, err := r.position(ctx, dirs.complete())
 	f.Position, f.Extent, f.Fault, f.Whole = p, r.extent, r.fault, r.whole
 	if r.log != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-dev/berth/pkg/innodb/page"
 	"github.com/berth-dev/berth/pkg/innodb/position"
 	"github.com/berth-dev/berth/pkg/innodb/redo"
 	"github.com/berth-dev/berth/pkg/innodb/redo/forge"
@@ -211,7 +212,7 @@ func TestUnknown(t *testing.T) {
 		d.put(segmentA, xid('e', uuid, 1))
 		d.write()
 		edit(d)
-		f, err := position.Examine(context.Background(), position.Dirs{Data: d.path})
+		f, err := position.Examine(context.Background(), position.Dirs{Data: d.path}, &page.Buffers{})
 		if err != nil || f.Position.Certainty != position.Unknown || f.Reason == "" || f.Fault == nil {
 			t.Errorf("%s: %+v, error %v", name, f.Position, err)
 		}
@@ -278,7 +279,7 @@ func TestExamine(t *testing.T) {
 	d := newDirectory(t, 16<<10, l)
 	l.Append(forge.Init(9, 4))
 	l.Append(forge.Record(0x80, forge.Page(9, 0), []byte("./db/a.ibd")))
-	f, err := position.Examine(context.Background(), position.Dirs{Data: d.write()})
+	f, err := position.Examine(context.Background(), position.Dirs{Data: d.write()}, &page.Buffers{})
 	if err != nil || !f.Made.Has(redo.Page{Space: 9, Number: 4}) || len(f.Files) != 1 || f.Extent.Changes != 2 || uint64(f.Extent.End) != l.End {
 		t.Errorf("%+v, error %v", f, err)
 	}

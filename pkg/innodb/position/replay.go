@@ -26,8 +26,9 @@ type undoState struct {
 
 // replay brings the pages that matter up to date.
 type replay struct {
-	log    *redo.Log
-	spaces *spaces
+	log     *redo.Log
+	spaces  *spaces
+	buffers *page.Buffers
 	// headers are the pages that are watched: TRX_SYS, and the headers of the
 	// rollback segments.
 	headers map[redo.Page]*header
@@ -65,7 +66,7 @@ func (r *replay) read(ctx context.Context, dirs Dirs) (p Position, err error) {
 		return Position{}, missing(err, redo.FileName)
 	}
 	defer func() { err = errors.Join(err, r.log.Close()) }()
-	r.spaces, err = openSpaces(dirs)
+	r.spaces, err = openSpaces(dirs, r.buffers)
 	if err != nil {
 		return Position{}, err
 	}
@@ -94,8 +95,8 @@ func (r *replay) run(ctx context.Context) error {
 		return r.blind(ctx, unknown("the TRX_SYS page is damaged and has no copy"))
 	}
 	watched := segmentPages(sys)
-	r.spaces.buffers.GiveBack(raw)
-	r.spaces.buffers.GiveBack(sys)
+	r.buffers.GiveBack(raw)
+	r.buffers.GiveBack(sys)
 	for range 3 {
 		if err := r.load(watched); errors.Is(err, errUnknown) {
 			return r.blind(ctx, err)
@@ -294,7 +295,7 @@ func (r *replay) prepared(segment *header) (int, error) {
 		default:
 			noted.state = bytes[undoStateByte]
 		}
-		r.spaces.buffers.GiveBack(bytes)
+		r.buffers.GiveBack(bytes)
 		if noted.state == undoPrepared {
 			n++
 		}

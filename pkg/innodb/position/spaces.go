@@ -33,7 +33,7 @@ type spaces struct {
 	byID map[uint32]*space
 	// copies are the pages of the doublewrite buffer, in the system tablespace.
 	copies  []uint32
-	buffers page.Buffers
+	buffers *page.Buffers
 }
 
 // missing makes a file that does not exist a fact about the content.
@@ -44,8 +44,8 @@ func missing(err error, name string) error {
 	return err
 }
 
-func openSpaces(dirs Dirs) (*spaces, error) {
-	s := &spaces{byID: map[uint32]*space{}}
+func openSpaces(dirs Dirs, buffers *page.Buffers) (*spaces, error) {
+	s := &spaces{byID: map[uint32]*space{}, buffers: buffers}
 	if err := errors.Join(s.openSystem(dirs.Data), s.openUndo(dirs.Undo)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

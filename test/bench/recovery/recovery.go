@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-dev/berth/pkg/innodb/page"
 	"github.com/berth-dev/berth/pkg/innodb/position"
 	"github.com/berth-dev/berth/test/corpus"
 	"github.com/berth-dev/berth/test/figures"
@@ -99,7 +100,7 @@ func (p Plan) make(ctx context.Context, maker *corpus.Maker, name string, redo i
 		return c, err
 	}
 	c.dir.RecoveryPool = recoveryPool
-	facts, err := position.Examine(ctx, position.Dirs{Data: c.dir.Data()})
+	facts, err := position.Examine(ctx, position.Dirs{Data: c.dir.Data()}, &page.Buffers{})
 	if err != nil {
 		return c, err
 	}
