@@ -14,21 +14,21 @@ import (
 	"github.com/berth-dev/berth/pkg/placement"
 )
 
+// looks are on how many nodes a pod with new volumes is tried, look after look;
+// then on all. VolumeBinding compares every node with every volume of the class:
+// with 20,000 volumes that is 0.4 to 2 ms of processor time a node, nearly all that
+// such a pod costs, and the scheduler would look at 500 of 5,000.
+var looks = []int{2, 16}
+
 const (
-	// candidates is how many nodes a pod with new volumes is tried on at first: the
-	// scheduler lists nodes zone by zone in turn, so that there is one of each of
-	// three zones. VolumeBinding compares every node with every volume of the class:
-	// with 20,000 volumes that is 0.4 to 2 ms of processor time a node, nearly all
-	// that such a pod costs, and the scheduler would look at 500 of 5,000.
-	candidates = 3
 	// small is how many nodes are not worth the trouble.
 	small = 32
-	// ranked is of how many nodes with room the candidates are the best. The
+	// ranked is of how many nodes with room those that are tried are the best. The
 	// scheduler itself looks at no more in a large cluster.
 	ranked = 512
-	// wideMost is how many pods are remembered that need a wider look. One that
-	// is forgotten is tried on the best nodes once more, and remembered again.
-	wideMost = 4096
+	// lookedMost is of how many pods it is remembered that they need a wider look.
+	// One that is forgotten is tried on the best nodes once more, and remembered again.
+	lookedMost = 4096
 )
 
 // narrow returns the best nodes for new volumes, of those that the pod's other
@@ -38,7 +38,8 @@ func (p *VolumeHome) narrow(ctx context.Context, state fwk.CycleState, pod *core
 	if len(nodes) <= small || state.IsPodGroupSchedulingCycle() {
 		return nil // in the cycle of a group nobody would ask for a wider look
 	}
-	if _, wide := p.wide.Get(pod.UID); wide {
+	look := p.looked(pod)
+	if look == len(looks) {
 		return nil
 	}
 	s := newScreen(klog.FromContext(ctx), pod)
@@ -48,7 +49,7 @@ func (p *VolumeHome) narrow(ctx context.Context, state fwk.CycleState, pod *core
 			if s.admits(info) {
 				found.Insert(info.Node().Name)
 			}
-			if len(found) == candidates {
+			if len(found) == looks[look] {
 				return &fwk.PreFilterResult{NodeNames: found}
 			}
 		}
@@ -78,18 +79,26 @@ func (p *VolumeHome) ranks(v placement.Verdict, nodes []fwk.NodeInfo) [][]fwk.No
 	return ranks
 }
 
-// PostFilter has a pod that found no place among the best nodes tried on all, at
-// once. Until then nobody may be evicted for it.
+// looked is how many looks at the best nodes were in vain.
+func (p *VolumeHome) looked(pod *corev1.Pod) int {
+	n, _ := p.lookedAt.Get(pod.UID)
+	looked, _ := n.(int)
+	return looked
+}
+
+// PostFilter has a pod that found no place among the best nodes tried on more, at
+// once. Until it was tried on all, nobody may be evicted for it.
 func (p *VolumeHome) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	c := read(state)
 	if c == nil || !c.narrowed {
 		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}
-	p.wide.Add(pod.UID, nil)
+	look := p.looked(pod)
+	p.lookedAt.Add(pod.UID, look+1)
 	logger := klog.FromContext(ctx)
-	logger.V(2).Info("Looks at all nodes next", "pod", klog.KObj(pod), "tried", candidates)
+	logger.V(2).Info("Looks at more nodes next", "pod", klog.KObj(pod), "tried", looks[look])
 	p.handle.Activate(logger, map[string]*corev1.Pod{pod.Name: pod})
-	return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the nodes with the most room will not do, all are looked at next")
+	return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, "the nodes with the most room will not do, more are looked at next")
 }
 
 // screen is what a pod wishes of a node that can be told from the node alone. It

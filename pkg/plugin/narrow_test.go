@@ -13,7 +13,7 @@ import (
 
 // TestWiderLook has a member that keeps away from web pods, which run on all the
 // nodes with the most room. That cannot be told from the nodes alone, so they are
-// tried first; the member must not stay without a node for that.
+// tried first, look after look; the member must not stay without a node for that.
 func TestWiderLook(t *testing.T) {
 	const nodes, busy = 40, 35
 	w := newWorld(t)

@@ -37,7 +37,7 @@ type VolumeHome struct {
 	measures  measures
 	sleepers  *sleepers
 	asking    asking
-	wide      *lru.Cache    // UIDs of pods that the best nodes were not enough for
+	lookedAt  *lru.Cache    // by UID of pods: how many looks at the best nodes were in vain
 	next      atomic.Uint64 // node at which the search for the best begins
 }
 
@@ -76,7 +76,7 @@ func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.P
 		pods:     h.SharedInformerFactory().Core().V1().Pods().Informer().GetIndexer(),
 		recorder: h.EventRecorder(),
 		measures: newMeasures(),
-		wide:     lru.New(wideMost),
+		lookedAt: lru.New(lookedMost),
 	}
 	p.sleepers = newSleepers(func(pod *corev1.Pod) {
 		p.measures.wakes.Inc()
