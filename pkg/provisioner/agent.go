@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ type Config struct {
 	Metrics *Metrics
 	Clock   clock.Clock
 	Trash   TrashPolicy
+	// Writers is how many PersistentVolumes a pass writes at the same time; zero means
+	// DefaultWriters. With one, calls of lvm and of the API follow each other.
+	Writers int
 	// Private looks for what lvm does not share with the machine, see
 	// lvm.SelfTest; while there is anything, the agent writes nothing. None means
 	// that nothing is looked for.
@@ -68,6 +72,7 @@ type Agent struct {
 	view
 	node     string
 	interval time.Duration
+	writers  int
 	links    Links
 	client   kubernetes.Interface
 	run      lvm.Runner
@@ -95,10 +100,9 @@ type Agent struct {
 	zeroed      map[string]int64
 	trashPolicy TrashPolicy
 	safety      *safety
-	// began is when the present pass did, and lonely when a volume was first found
-	// without its claim's PersistentVolume.
+	// began is when the present pass did.
 	began  time.Time
-	lonely map[string]time.Time
+	lonely lonely
 	// recorded is when the homes on a volume group were last written, by its UUID.
 	recorded map[string]time.Time
 	// remembered are homes in groups that are not here, by claim, as of the last report.
@@ -109,7 +113,8 @@ type Agent struct {
 type passResult struct{ err error }
 
 // Tune makes a connection to the API server fit for an agent: a thousand volumes
-// that have to be published again do not wait for it.
+// that have to be published again wait three seconds for it, where the API server
+// would take them faster.
 func Tune(config *rest.Config) {
 	config.QPS, config.Burst = 200, 400
 	config.ContentType = runtime.ContentTypeProtobuf
@@ -128,10 +133,10 @@ const (
 func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 	run, safety := cfg.Metrics.Metered(cfg.Runner), newSafety(cfg.Private)
 	return &Agent{
-		view: v, node: cfg.Node, interval: cfg.Interval, links: cfg.Links, client: cfg.Client,
+		view: v, node: cfg.Node, interval: cfg.Interval, writers: cmp.Or(cfg.Writers, DefaultWriters), links: cfg.Links, client: cfg.Client,
 		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events,
 		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
-		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), lonely: map[string]time.Time{}, recorded: map[string]time.Time{},
+		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), recorded: map[string]time.Time{},
 	}
 }
 

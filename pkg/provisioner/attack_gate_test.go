@@ -3,14 +3,17 @@ package provisioner
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/berth-dev/berth/pkg/lvm"
 )
 
 // gate is between an agent and the rest of the world. It counts lvm's and the
-// API's calls together, and has one of them go wrong.
+// API's calls together, and has one of them go wrong. Calls that come side by side
+// pass one by one.
 type gate struct {
 	machine *machine
+	mu      sync.Mutex
 	ctx     context.Context // of the act
 	end     context.CancelFunc
 	calls   int
@@ -53,6 +56,8 @@ func (g *gate) disarm() (met bool) {
 // meet counts a call; do has its effect. An error is what the caller sees instead
 // of an answer.
 func (g *gate) meet(ctx context.Context, do func()) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.calls++
 	if g.dead || ctx != nil && ctx.Err() != nil {
 		return errCut

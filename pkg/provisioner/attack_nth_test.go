@@ -47,7 +47,7 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for f := failBefore; f < goOn; f++ {
 				for n := 1; ; n++ {
-					met, problem := p.play(t, empty, n, f)
+					met, problem := p.play(t, empty, 1, n, f)
 					if problem != "" {
 						t.Fatalf("call %d %s: %s", n, faultNames[f], problem)
 					}
@@ -64,8 +64,8 @@ func TestEveryCallGoesWrongOnce(t *testing.T) {
 }
 
 // play takes the path with its n-th call going wrong, and once more.
-func (p path) play(t *testing.T, empty *fake.Clientset, n int, f fault) (met bool, problem string) {
-	w := newWorld(t, empty)
+func (p path) play(t *testing.T, empty *fake.Clientset, writers, n int, f fault) (met bool, problem string) {
+	w := newWorld(t, empty, writers)
 	defer w.end()
 	for _, m := range w.machines {
 		w.pass(m.agents[0], nil)

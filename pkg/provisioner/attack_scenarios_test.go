@@ -21,7 +21,7 @@ import (
 // written. It returns the LV UUID of each claim's volume.
 func fleet(t *testing.T) (*world, map[string]string) {
 	t.Helper()
-	w := newWorld(t, fake.NewClientset())
+	w := newWorld(t, fake.NewClientset(), 1)
 	t.Cleanup(w.end)
 	homes := map[string]string{}
 	for _, name := range claimNames[:3] {
@@ -237,7 +237,7 @@ func TestImposter(t *testing.T) {
 // the claim comes again.
 func TestKilledBetweenVolumeAndPV(t *testing.T) {
 	for _, at := range []int{6, 8, 10} { // before, in and after mkfs, see the record of calls
-		w := newWorld(t, fake.NewClientset())
+		w := newWorld(t, fake.NewClientset(), 1)
 		claimed(w)
 		w.at, w.wrong = at, dieAfter
 		serve(w)
@@ -258,7 +258,7 @@ func TestKilledBetweenVolumeAndPV(t *testing.T) {
 // claim at every moment of each other's work.
 func TestTwoAgentsServeOneClaim(t *testing.T) {
 	for at := 1; ; at++ {
-		w := newWorld(t, fake.NewClientset())
+		w := newWorld(t, fake.NewClientset(), 1)
 		claimed(w)
 		first, second := w.home(), w.startAgent(w.machines[0])
 		c := w.claim(theClaim)

@@ -46,6 +46,7 @@ type world struct {
 	clock    *clocktesting.FakeClock
 	machines []*machine
 	life     int // of the API server
+	writers  int // of each agent: with one, the order of its calls is known
 
 	inventory    *inventory.Inventory // the scheduler's
 	seen         informers.SharedInformerFactory
@@ -77,8 +78,8 @@ type agentProcess struct {
 	unsaved map[types.UID]*corev1.PersistentVolume
 }
 
-func newWorld(t testing.TB, empty *fake.Clientset) *world {
-	w := &world{t: t, empty: empty, api: newAPIServer(), clock: clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0)), dir: t.TempDir(), model: newModel()}
+func newWorld(t testing.TB, empty *fake.Clientset, writers int) *world {
+	w := &world{t: t, empty: empty, writers: writers, api: newAPIServer(), clock: clocktesting.NewFakeClock(time.Unix(1_800_000_000, 0)), dir: t.TempDir(), model: newModel()}
 	w.client = w.api.client(nil)
 	for i, extents := range []int64{24, 24, 24, 0} { // the last is a spare without disks
 		m := &machine{name: fmt.Sprintf("m%d", i), node: fmt.Sprintf("n%d", i), on: true, disk: lvmtest.NewDisk(0)}
@@ -190,7 +191,7 @@ func (w *world) startAgent(m *machine) *agentProcess {
 		}
 	}()
 	p.Agent = newAgent(Config{
-		Node: m.node, Links: m.links, Client: client, Runner: g, Metrics: NewMetrics(prometheus.NewRegistry()), Clock: w.clock,
+		Node: m.node, Links: m.links, Client: client, Runner: g, Metrics: NewMetrics(prometheus.NewRegistry()), Clock: w.clock, Writers: w.writers,
 	}, view{
 		pods: corelisters.NewPodLister(cache.NewIndexer(cache.MetaNamespaceKeyFunc, byName)),
 		pvs:  p.stores[0], claims: corelisters.NewPersistentVolumeClaimLister(p.stores[1]), classes: storagelisters.NewStorageClassLister(p.stores[2]),

@@ -65,22 +65,22 @@ func (a *Agent) pass(ctx context.Context) error {
 	// claim for a new one (invariant I3).
 	a.ahead = a.probeAhead(ctx, f.volumes)
 	defer func() { a.ahead = nil }()
+	answers, err := a.settleAll(ctx, f.volumes)
+	if err != nil {
+		return err
+	}
 	hidden := sets.New[string]()
 	var problems []error
-	for _, v := range f.volumes {
-		err := a.settle(ctx, v, f.volumes)
-		if ctx.Err() != nil {
-			return ctx.Err() // a command that was ended tells nothing about the volume
-		}
-		if r, ok := isReason(err); ok {
+	for i, v := range f.volumes {
+		if r, ok := isReason(answers[i]); ok {
 			a.notices.say(f.node, v.LV.UUID, r)
 			if pvs, err := a.pvsOf(v); err != nil || len(pvs) == 0 || r.Code == CodePVReservedElse {
 				hidden.Insert(v.VG.UUID)
 			}
 			continue
 		}
-		if err != nil {
-			problems = append(problems, err)
+		if answers[i] != nil {
+			problems = append(problems, answers[i])
 		}
 	}
 	if err := a.withdrawLinks(f.volumes); err != nil {
@@ -208,72 +208,4 @@ func (a *Agent) label(ctx context.Context, node *corev1.Node, vgs []lvm.VG) erro
 		return fmt.Errorf("label node %s: %w", a.node, err)
 	}
 	return nil
-}
-
-// settle brings one volume home and its PV in line. A volume in state creating
-// is left to the claim that it is made for.
-func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) error {
-	if v.Err != nil {
-		return tagsUnreadable(v)
-	}
-	switch v.Tags.State {
-	case volume.Ready:
-	case volume.Trash, volume.Wiping:
-		return a.retire(ctx, v)
-	case volume.Superseded:
-		return a.putAside(ctx, v, all)
-	default:
-		return nil
-	}
-	if _, err := ofClaim(all, v.Tags.Namespace, v.Tags.Claim); err != nil {
-		return err
-	}
-	s, err := a.rankOf(v, all)
-	if err != nil {
-		return err
-	}
-	if why := s.outranks(v); why != "" {
-		return a.supersede(ctx, v, why)
-	}
-	if len(s.equal) > 0 {
-		return a.dispute(ctx, v, s.equal)
-	}
-	pvs, err := a.pvsOf(v)
-	if err != nil {
-		return err
-	}
-	a.miss(v, pvs)
-	if err := a.bringHome(ctx, v, false); err != nil {
-		return err
-	}
-	step, err := decide(v, pvs)
-	if err != nil {
-		return err
-	}
-	switch step {
-	case stepPublish:
-		if v, err = a.grow(ctx, v, 0); err != nil { // what a crash left unfinished
-			return err
-		}
-		return a.publish(ctx, v)
-	case stepReserve:
-		return a.reserve(ctx, v, pvs[0])
-	case stepGrow:
-		if err := a.showGeneration(ctx, v, pvs[0]); err != nil {
-			return err
-		}
-		return a.growForClaim(ctx, v, pvs[0])
-	default:
-		return nil
-	}
-}
-
-// withdrawLinks leaves links only to volumes that are there and verified.
-func (a *Agent) withdrawLinks(all []Volume) error {
-	here := map[string]bool{}
-	for _, v := range all {
-		here[v.LV.UUID] = a.verified[v.LV.UUID]
-	}
-	a.verified = here
-	return a.links.Keep(here)
 }

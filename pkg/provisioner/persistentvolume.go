@@ -213,20 +213,3 @@ func (a *Agent) pvsOf(v Volume) ([]*corev1.PersistentVolume, error) {
 	}
 	return pvs, nil
 }
-
-// miss notes when a volume was first found without its claim's PV.
-func (a *Agent) miss(v Volume, pvs []*corev1.PersistentVolume) {
-	step, err := decide(v, pvs)
-	if _, known := a.lonely[v.LV.UUID]; !known && err == nil && (step == stepPublish || step == stepReserve) {
-		a.lonely[v.LV.UUID] = a.began
-	}
-}
-
-// adopted counts a volume that was given back, and how long that took.
-func (a *Agent) adopted(v Volume, kind string) {
-	a.metrics.adoptions.WithLabelValues(kind).Inc()
-	if since, known := a.lonely[v.LV.UUID]; known {
-		a.metrics.adoption.Observe(a.clock.Since(since).Seconds())
-		delete(a.lonely, v.LV.UUID)
-	}
-}
