@@ -17,7 +17,6 @@ import (
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
-	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
 	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
@@ -47,6 +46,8 @@ func acts() []act {
 		{"user deletes a claim", 5, (*world).deleteClaim},
 		{"user wants a volume deleted", 5, (*world).wantDeleted},
 		{"user undeletes", 4, (*world).undelete},
+		{"user gives a member's volume up", 2, (*world).giveUp},
+		{"user adopts", 3, (*world).adoptAgain},
 		{"user asks for more", 6, (*world).askMore},
 		{"PVs lost", 2, (*world).losePV},
 		{"API server loses all", 2, func(w *world, _ *rand.Rand) string {
@@ -391,38 +392,6 @@ func (w *world) delete(ctx context.Context, p *agentProcess, pv *corev1.Persiste
 		return err
 	}
 	return p.client.CoreV1().PersistentVolumes().Delete(ctx, pv.Name, metav1.DeleteOptions{})
-}
-
-// undelete is what a person does who looked at every machine's inventory first:
-// the claim has no other volume, and no sibling moved in with it meanwhile.
-func (w *world) undelete(r *rand.Rand) string {
-	for _, i := range r.Perm(len(w.machines)) {
-		m := w.machines[i]
-		for _, v := range m.survey(w) {
-			if !m.on || v.Err != nil || !v.Tags.State.Deleted() || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.siblingIn(m, v) {
-				continue
-			}
-			end, err := m.links.Lock()
-			if err != nil {
-				return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
-			}
-			_, err = Undelete(context.Background(), lvm.New(m.disk), v.LV.UUID)
-			end()
-			if err == nil {
-				delete(w.asked, v.LV.UUID)
-				w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
-			}
-			return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
-		}
-	}
-	return ""
-}
-
-func (w *world) siblingIn(m *machine, v Volume) bool {
-	return slices.ContainsFunc(m.survey(w), func(o Volume) bool {
-		return o.VG.UUID == v.VG.UUID && o.LV.UUID != v.LV.UUID && o.Err == nil && !o.Tags.State.Deleted() &&
-			v.Tags.Member.StatefulSet != "" && o.Tags.Member.StatefulSet == v.Tags.Member.StatefulSet
-	})
 }
 
 func podOf(claim string) *corev1.Pod {

@@ -39,7 +39,14 @@ type logical struct {
 	fsUUID   string
 	size     int64 // in bytes
 	life     int   // of the API server that had a PV of it last
+
+	generation int
+	givenUp    bool // by a person, and the API has not forgotten it
+	wasGivenUp bool // once
 }
+
+// serves says that the volume may be its claim's.
+func (v *logical) serves() bool { return v.state == volume.Ready && !v.givenUp }
 
 // lone is the one ready volume of a claim.
 type lone struct {
@@ -74,7 +81,7 @@ func (w *world) written(claim string, v *lvmtest.Volume) {
 // known says that some ready volume is the claim's.
 func (w *world) known(claim string) bool {
 	for _, v := range w.volumes {
-		if v.claim == claim && v.state == volume.Ready {
+		if v.claim == claim && v.serves() {
 			return true
 		}
 	}
@@ -84,7 +91,7 @@ func (w *world) known(claim string) bool {
 // inUse says that the claim's volume was bound to it once.
 func (w *world) inUse(claim string) bool {
 	for _, v := range w.volumes {
-		if v.claim == claim && v.state == volume.Ready && v.used {
+		if v.claim == claim && v.serves() && v.used {
 			return true
 		}
 	}
@@ -192,6 +199,9 @@ func (w *world) judgeMachine(m *machine, now map[string]bool, ready map[string]*
 		}
 		w.judgeVolume(m, v, devices[uuid])
 		if v.Tags.State == volume.Ready {
+			if w.volumes[uuid].wasGivenUp {
+				continue // it waits for its agent, or was the first to return when the API had forgotten
+			}
 			if other := ready[v.Tags.Claim]; other != nil && other.used && w.volumes[uuid].used {
 				w.fail("I1: claim %s has two volumes with data, %s on %s and %s on %s", v.Tags.Claim, v, m, other.volume, other.machine)
 			}
@@ -216,7 +226,7 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 			w.fail("I3: a blank volume is made for %s on %s, and its data is on %s", t.Claim, m, other)
 		}
 		w.reached["made"]++
-		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size}
+		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size, generation: t.Generation}
 		return
 	}
 	if known.claim != t.Claim {
@@ -240,8 +250,17 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 			w.fail("I2: volume %s of %s is put into the trash, and a claim is bound to it", uuid, t.Claim)
 		}
 	}
-	if known.state == volume.Ready && t.State == volume.Superseded && known.used {
-		w.fail("I2: volume %s of %s is put aside, and nobody gave it up", uuid, t.Claim)
+	if known.state == volume.Ready && t.State == volume.Superseded {
+		w.reached["put aside"]++
+		switch {
+		case known.used && !known.wasGivenUp:
+			w.fail("I2: volume %s of %s is put aside, and nobody gave it up", uuid, t.Claim)
+		case w.boundTo(uuid):
+			w.fail("I2: volume %s of %s is put aside, and a claim is bound to it", uuid, t.Claim)
+		}
+	}
+	if known.state == volume.Superseded && t.State == volume.Ready {
+		w.reached["adopted again"]++
 	}
 	if known.state == volume.Ready && t.State == volume.Creating {
 		w.fail("I2: volume %s of %s was ready and is being made again", uuid, t.Claim)
@@ -249,11 +268,11 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 	if known.data && v.LV.Size > known.size {
 		w.reached["grown"]++
 	}
-	known.state, known.deadline, known.size = t.State, t.Retirement.Deadline, v.LV.Size
+	known.state, known.deadline, known.size, known.generation = t.State, t.Retirement.Deadline, v.LV.Size, t.Generation
 	if device.Formats > 1 {
 		w.fail("I2: volume %s of %s was formatted %d times", uuid, t.Claim, device.Formats)
 	}
-	if known.data && t.State == volume.Ready && device.FSUUID != known.fsUUID {
+	if known.data && !t.State.Deleted() && device.FSUUID != known.fsUUID {
 		w.fail("I2: the data on volume %s of %s is gone", uuid, t.Claim)
 	}
 }
@@ -279,6 +298,10 @@ func (w *world) judgePVs() {
 				w.reached["adopted after loss"]++
 			}
 			known.life = w.life
+			if known.givenUp && pv.Status.Phase == corev1.VolumeBound && volume.Abandoned(pv.Annotations) == 0 {
+				known.givenUp = false
+				w.reached["given up, forgotten and served again"]++
+			}
 		}
 		uuid, ref := pv.Annotations[volume.AnnotationLVUUID], pv.Spec.ClaimRef
 		if other := pvs[uuid]; other != "" {
@@ -394,6 +417,11 @@ func (w *world) heal() {
 }
 
 func (w *world) judgeEnd() {
+	for uuid, v := range w.volumes {
+		if v.givenUp && v.state == volume.Ready && !w.boundTo(uuid) {
+			w.fail("no convergence: volume %s of %s was given up and is not put aside", uuid, v.claim)
+		}
+	}
 	for _, c := range w.claims() {
 		w.reached["bound at the end"]++
 		waits := w.refused[c.Name] == string(placement.CodeMemberNotFound) || w.refused[c.Name] == string(placement.CodeHomeAway)

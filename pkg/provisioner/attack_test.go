@@ -137,7 +137,7 @@ func TestRandomSequences(t *testing.T) {
 // wanted is what many sequences have to come to: each act, each way in which a
 // call goes wrong, and what becomes of volumes.
 func wanted() []string {
-	all := []string{"made", "written", "trash", "wiping", "removed", "undeleted", "grown", "adopted after loss"}
+	all := []string{"made", "written", "trash", "wiping", "removed", "undeleted", "grown", "adopted after loss", "put aside", "adopted again"}
 	for _, a := range acts() {
 		all = append(all, "act: "+a.name)
 	}

@@ -327,6 +327,9 @@ func (w *world) holder(claim string) *machine {
 			if v.Err != nil || v.Tags.State != volume.Ready || v.Tags.Claim != claim {
 				continue
 			}
+			if w.isGivenUp(v) {
+				continue
+			}
 			if known := w.volumes[v.LV.UUID]; known != nil && known.used {
 				return m
 			}
@@ -340,12 +343,17 @@ func (w *world) holder(claim string) *machine {
 func (w *world) holderOfAny(claim string) *machine {
 	for _, m := range w.machines {
 		for _, v := range m.survey(w) {
-			if v.Err == nil && !v.Tags.State.Deleted() && v.Tags.Claim == claim {
+			if v.Err == nil && (v.Tags.State == volume.Ready || v.Tags.State == volume.Creating) && v.Tags.Claim == claim && !w.isGivenUp(v) {
 				return m
 			}
 		}
 	}
 	return nil
+}
+
+func (w *world) isGivenUp(v Volume) bool {
+	known := w.volumes[v.LV.UUID]
+	return known != nil && known.givenUp
 }
 
 // survey reads a machine's disks as lvm shows them.
