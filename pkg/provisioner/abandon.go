@@ -139,8 +139,8 @@ func (p *Abandonment) gatherHomes(ctx context.Context, client kubernetes.Interfa
 }
 
 // Do writes it down, on every volume of the claim and on a claim that has none,
-// where scheduler and agents see it, and then deletes a bound claim and the pod,
-// so that both are made anew. It may be repeated from any point.
+// where scheduler and agents see it, and then deletes a claim that is bound, or is
+// being, and the pod, so that both are made anew. It may be repeated from any point.
 func (p *Abandonment) Do(ctx context.Context, client kubernetes.Interface, reason string) error {
 	note := map[string]string{
 		volume.AnnotationAbandoned: fmt.Sprint(p.Generation), volume.AnnotationAbandonedReason: reason,
@@ -157,7 +157,7 @@ func (p *Abandonment) Do(ctx context.Context, client kubernetes.Interface, reaso
 	claims := client.CoreV1().PersistentVolumeClaims(p.Namespace)
 	switch {
 	case p.claim == nil:
-	case p.claim.Spec.VolumeName == "":
+	case p.claim.Spec.VolumeName == "" && !p.isBinding():
 		change := map[string]any{"metadata": map[string]any{"uid": p.claim.UID, "annotations": note}}
 		if _, err := claims.Patch(ctx, p.Claim, types.MergePatchType, mustJSON(change), metav1.PatchOptions{}); err != nil {
 			return fmt.Errorf("abandon %s/%s: note it on the claim: %w", p.Namespace, p.Claim, err)
@@ -176,6 +176,12 @@ func (p *Abandonment) Do(ctx context.Context, client kubernetes.Interface, reaso
 		return fmt.Errorf("abandon %s/%s: it is noted; delete pod %s: %w", p.Namespace, p.Claim, p.Pod.Name, err)
 	}
 	return nil
+}
+
+// isBinding says that a volume was made for the very claim: the PV controller is about
+// to bind the two, or has done so by now.
+func (p *Abandonment) isBinding() bool {
+	return slices.ContainsFunc(p.Volumes, func(pv corev1.PersistentVolume) bool { return pv.Spec.ClaimRef.UID == p.claim.UID })
 }
 
 // mustJSON encodes maps of strings, which always can be.

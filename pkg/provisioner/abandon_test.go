@@ -20,6 +20,27 @@ type siblings struct{ err error }
 
 func (s siblings) WithoutMember(context.Context, string, volume.Member) error { return s.err }
 
+// A claim that the PV controller is about to bind to what is given up is made anew:
+// it would be bound to it for good (random sequences, seed 357).
+func TestAbandonWhileBeingBound(t *testing.T) {
+	f := newFixture(t)
+	claim := f.claim("data-galera-0", "10Mi")
+	f.elsewhere("far", 1, claim.UID)
+	plan, err := PlanAbandon(t.Context(), f.client, siblings{}, "db", "data-galera-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Do(t.Context(), f.client, "disk is dead"); err != nil {
+		t.Fatal(err)
+	}
+	if pv := f.onePV(); pv.Annotations[volume.AnnotationAbandoned] != "1" {
+		t.Errorf("what was given up: %v", pv.Annotations)
+	}
+	if _, err := f.client.CoreV1().PersistentVolumeClaims("db").Get(t.Context(), "data-galera-0", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the claim: %v", err)
+	}
+}
+
 // A node is lost. Its member is given up, is made anew in the next generation
 // here, and when the old disks come back they are fenced, also when the API has
 // forgotten everything in between.

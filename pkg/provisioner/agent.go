@@ -112,11 +112,11 @@ type Agent struct {
 
 type passResult struct{ err error }
 
-// Tune makes a connection to the API server fit for an agent: a thousand volumes
-// that have to be published again wait three seconds for it, where the API server
-// would take them faster.
+// Tune makes a connection to the API server fit for an agent: the burst lets a
+// thousand volumes be published again as fast as their few writers are answered,
+// and what comes after them is slowed down.
 func Tune(config *rest.Config) {
-	config.QPS, config.Burst = 200, 400
+	config.QPS, config.Burst = 200, 1200
 	config.ContentType = runtime.ContentTypeProtobuf
 	config.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 }

@@ -274,7 +274,11 @@ func (w *world) controlPV(pv corev1.PersistentVolume) {
 func (w *world) controlClaim(c corev1.PersistentVolumeClaim) {
 	pvs := w.pvs()
 	if c.Spec.VolumeName != "" {
-		if !slices.ContainsFunc(pvs, func(pv corev1.PersistentVolume) bool { return pv.Name == c.Spec.VolumeName }) && c.Status.Phase != corev1.ClaimLost {
+		// A PV that was published again is not bound to the claim any more.
+		bound := slices.ContainsFunc(pvs, func(pv corev1.PersistentVolume) bool {
+			return pv.Name == c.Spec.VolumeName && (pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.UID == c.UID)
+		})
+		if !bound && c.Status.Phase != corev1.ClaimLost {
 			c.Status.Phase = corev1.ClaimLost
 			w.updateClaim(&c)
 		}

@@ -110,16 +110,28 @@ func (w *world) twice(claim string) bool {
 	return n > 1
 }
 
-// judgeDecision looks at where the scheduler sends a claim, before it is done:
-// I3, I4, I5.
+// judgeDecision looks at where the scheduler sends a claim, before it is done: I3 as
+// far as it has seen the volume, I5. That none is made where it could not have seen it
+// is up to the agent (judgeVolume).
 func (w *world) judgeDecision(claim, node string, blank bool) {
 	if !blank {
 		return
 	}
 	if home := w.holder(claim); home != nil && home.node != node && w.inUse(claim) {
+		if !w.seenByScheduler(claim) {
+			w.reached["claim sent astray by a watch that lags"]++
+			return
+		}
 		w.fail("I3: a blank volume for %s on %s, and its data is on %s", claim, node, home)
 	}
 	w.judgeRoom(claim, node)
+}
+
+func (w *world) seenByScheduler(claim string) bool {
+	return slices.ContainsFunc(w.seen.Core().V1().PersistentVolumes().Informer().GetStore().List(), func(o any) bool {
+		ref := o.(*corev1.PersistentVolume).Spec.ClaimRef
+		return ref != nil && ref.Name == claim
+	})
 }
 
 // judgeRoom holds I5 where the scheduler could know: it has seen the group as it
@@ -172,6 +184,12 @@ func (w *world) judge() {
 		}
 		v.state = ""
 		w.reached["removed"]++
+	}
+	for _, v := range w.volumes {
+		if v.givenUp && v.state == volume.Ready && !w.remembersGivingUp(v) {
+			v.givenUp = false // with the API's memory the person's word is gone
+			w.reached["given up and forgotten"]++
+		}
 	}
 	w.judgePVs()
 }
@@ -298,10 +316,6 @@ func (w *world) judgePVs() {
 				w.reached["adopted after loss"]++
 			}
 			known.life = w.life
-			if known.givenUp && pv.Status.Phase == corev1.VolumeBound && volume.Abandoned(pv.Annotations) == 0 {
-				known.givenUp = false
-				w.reached["given up, forgotten and served again"]++
-			}
 		}
 		uuid, ref := pv.Annotations[volume.AnnotationLVUUID], pv.Spec.ClaimRef
 		if other := pvs[uuid]; other != "" {

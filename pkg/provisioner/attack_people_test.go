@@ -80,6 +80,18 @@ func (w *world) gaveUp(claim string) bool {
 	return false
 }
 
+// remembersGivingUp says that the API has the person's word, or a successor.
+func (w *world) remembersGivingUp(v *logical) bool {
+	if c := w.claim(v.claim); c != nil && volume.Abandoned(c.Annotations) >= v.generation {
+		return true
+	}
+	return slices.ContainsFunc(w.pvs(), func(pv corev1.PersistentVolume) bool {
+		generation, err := generationOf(&pv)
+		return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == v.claim &&
+			(volume.Abandoned(pv.Annotations) >= v.generation || err == nil && generation > v.generation)
+	})
+}
+
 // adoptAgain is adopt: a person who looked at every machine's inventory first
 // decides for a volume that was put aside, where nothing uses another one of its
 // claim and no sibling has moved in with it.

@@ -232,20 +232,15 @@ func (w *world) restartScheduler() {
 }
 
 // syncScheduler brings the scheduler's stores up to date: all, or each with even
-// odds. Volumes are never older than claims (limitations.md; seed 909).
+// odds.
 func (w *world) syncScheduler(r *rand.Rand) {
 	classes, err := w.client.StorageV1().StorageClasses().List(context.Background(), metav1.ListOptions{})
 	w.must(err)
-	var fresh [5]bool
-	for i := range fresh {
-		fresh[i] = r != nil && r.IntN(2) == 0
-	}
-	fresh[0] = fresh[0] || fresh[1]
 	core, storage := w.seen.Core().V1(), w.seen.Storage().V1()
 	for i, items := range [][]any{pointers(w.pvs()), pointers(w.claims()), pointers(classes.Items), pointers(w.nodes()), pointers(w.capacityObjects())} {
 		store := []cache.Indexer{core.PersistentVolumes().Informer().GetIndexer(), core.PersistentVolumeClaims().Informer().GetIndexer(),
 			storage.StorageClasses().Informer().GetIndexer(), core.Nodes().Informer().GetIndexer(), storage.CSIStorageCapacities().Informer().GetIndexer()}[i]
-		if r != nil && !fresh[i] {
+		if r != nil && r.IntN(2) == 0 {
 			continue
 		}
 		stay := map[string]bool{}

@@ -132,6 +132,18 @@ func (s standing) outranks(v Volume) string {
 	return ""
 }
 
+// allowsBlank refuses a blank volume, new or unfinished, while another one may hold
+// the claim's data.
+func (s standing) allowsBlank(claim *corev1.PersistentVolumeClaim) error {
+	switch {
+	case s.above != nil:
+		return elsewhere(claim.Namespace, claim.Name, *s.above)
+	case len(s.equal) > 0:
+		return elsewhere(claim.Namespace, claim.Name, s.equal[0])
+	}
+	return nil
+}
+
 // supersede fences a volume that is not its claim's any more: out of use, which
 // proves that nobody has it open, and kept. It is never removed by itself.
 func (a *Agent) supersede(ctx context.Context, v Volume, why string) error {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
@@ -284,5 +285,65 @@ func TestProvisionAsksForOthers(t *testing.T) {
 	}
 	if tags, err := volume.DecodeTags(f.oneLV().Tags); err != nil || tags.Generation != 4 {
 		t.Errorf("generation %d, %v; want 4", tags.Generation, err)
+	}
+}
+
+// A volume of the claim that no watch has shown yet keeps a blank one from being made,
+// also in the place of one that a crash left unfinished.
+func TestProvisionAsksTheAPIServer(t *testing.T) {
+	for name, half := range map[string]bool{"none there": false, "one unfinished": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			claim := f.claim("data-galera-0", "10Mi")
+			if half {
+				f.start(&lvmtest.Faults{Next: f.calls, At: 4})
+				if _, err := f.provision(claim); err == nil || stateOfLV(f.oneLV()) != volume.Creating {
+					t.Fatalf("the fault went unnoticed: %v", err)
+				}
+				f.start(f.calls)
+			}
+			volumes := len(f.disk.Volumes())
+			far := f.elsewhere("far", 3, "")
+			if err := f.indexes[0].Delete(&far); err != nil {
+				t.Fatal(err)
+			}
+			class, err := f.agent.classes.Get("berth")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, state, err := f.agent.Provision(t.Context(), controller.ProvisionOptions{StorageClass: class, PVC: claim})
+			if err == nil || !strings.Contains(err.Error(), far.Name) || state != controller.ProvisioningFinished {
+				t.Errorf("%v, %v", state, err)
+			}
+			if n := len(f.disk.Volumes()); n != volumes || half && stateOfLV(f.oneLV()) != volume.Creating {
+				t.Errorf("%d volumes, %d before", n, volumes)
+			}
+			_, err = f.provision(claim) // when it is seen
+			if r, ok := isReason(err); !ok || r.Code != CodeElsewhere || len(f.disk.Volumes()) != volumes {
+				t.Errorf("when it is seen: %v, %d volumes", err, len(f.disk.Volumes()))
+			}
+		})
+	}
+}
+
+// PersistentVolumes that do not name their claim, as older agents made them, come to.
+func TestPassNamesTheClaim(t *testing.T) {
+	f := newFixture(t)
+	claim := f.mustProvision("data-galera-0")
+	pv := f.onePV()
+	want := volume.LVName(claim.Namespace, claim.Name)
+	if pv.Labels[volume.LabelClaim] != want {
+		t.Fatalf("labels %v of a new one", pv.Labels)
+	}
+	pv.Labels = map[string]string{"theirs": "stays"}
+	f.update(&pv)
+	f.pass()
+	if pv := f.onePV(); pv.Labels[volume.LabelClaim] != want || pv.Labels["theirs"] != "stays" {
+		t.Errorf("labels %v after a pass", pv.Labels)
+	}
+	f.writes()
+	f.pass()
+	if writes := f.writes(); len(writes) > 0 {
+		t.Errorf("writes of a pass after it: %q", writes)
 	}
 }

@@ -40,6 +40,7 @@ func (a *Agent) persistentVolume(v Volume) *corev1.PersistentVolume {
 	pv := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:        volume.PVName(v.LV.UUID),
+			Labels:      map[string]string{volume.LabelClaim: volume.LVName(v.Tags.Namespace, v.Tags.Claim)},
 			Annotations: v.view().Annotations(),
 		},
 		Spec: corev1.PersistentVolumeSpec{
@@ -174,17 +175,27 @@ func (a *Agent) reserve(ctx context.Context, v Volume, pv *corev1.PersistentVolu
 	return nil
 }
 
-// showGeneration tells the API of a generation that a person has raised.
-func (a *Agent) showGeneration(ctx context.Context, v Volume, pv *corev1.PersistentVolume) error {
-	want := strconv.Itoa(v.Tags.Generation)
-	if pv.Annotations[volume.AnnotationGeneration] == want || pv.Annotations[volume.AnnotationGeneration] == "" {
-		return nil
+// unshown is what a PV does not say of its volume, as a patch of its metadata: a
+// generation that a person has raised, and the claim where an older agent made it.
+func unshown(v Volume, pv *corev1.PersistentVolume) map[string]any {
+	patch := map[string]any{}
+	if want, is := strconv.Itoa(v.Tags.Generation), pv.Annotations[volume.AnnotationGeneration]; is != want && is != "" {
+		patch["annotations"] = map[string]string{volume.AnnotationGeneration: want}
 	}
-	patch := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}}}`, pv.UID, volume.AnnotationGeneration, want)
-	_, err := a.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	if want := volume.LVName(v.Tags.Namespace, v.Tags.Claim); pv.Labels[volume.LabelClaim] != want {
+		patch["labels"] = map[string]string{volume.LabelClaim: want}
+	}
+	return patch
+}
+
+// show brings a PV up to what its volume says.
+func (a *Agent) show(ctx context.Context, pv *corev1.PersistentVolume, patch map[string]any) error {
+	patch["uid"] = pv.UID // this object and no later one
+	_, err := a.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.MergePatchType, mustJSON(map[string]any{"metadata": patch}), metav1.PatchOptions{})
 	if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("show the generation of PV %s: %w", pv.Name, err)
+		return fmt.Errorf("show what PV %s stands for: %w", pv.Name, err)
 	}
+	a.Wake() // to go on from there
 	return nil
 }
 

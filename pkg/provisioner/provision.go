@@ -69,6 +69,14 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	// A ready volume is the claim's data, whatever else is asked for. It is looked
 	// for in every volume group, not only in the class's.
 	found := v != nil && v.Tags.State == volume.Ready
+	if !found {
+		if err := a.seenAll(ctx, o.PVC); err != nil {
+			return nil, err
+		}
+		if v, rank, err = a.find(ctx, report, o.PVC); err != nil { // with all that is to be seen
+			return nil, err
+		}
+	}
 	if v == nil {
 		if v, err = a.create(ctx, report, c, o.PVC, rank.next); err != nil {
 			return nil, err
@@ -173,18 +181,18 @@ func (a *Agent) find(ctx context.Context, report *lvm.Report, claim *corev1.Pers
 	}
 	if len(found) == 0 {
 		s, err := a.rank(all, claim.Namespace, claim.Name, "", 0)
-		if err == nil && s.above != nil {
-			err = elsewhere(claim.Namespace, claim.Name, *s.above)
-		}
-		if err == nil && len(s.equal) > 0 {
-			err = elsewhere(claim.Namespace, claim.Name, s.equal[0])
+		if err == nil {
+			err = s.allowsBlank(claim)
 		}
 		return nil, s, err
 	}
 	v := found[0]
 	s, err := a.rankOf(v, all)
-	if err != nil || v.Tags.State != volume.Ready {
-		return &v, s, err
+	if err != nil {
+		return nil, s, err
+	}
+	if v.Tags.State != volume.Ready {
+		return &v, s, s.allowsBlank(claim)
 	}
 	switch why := s.outranks(v); {
 	case why != "":

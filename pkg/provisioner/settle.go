@@ -8,12 +8,11 @@ import (
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
-// DefaultWriters is how many PersistentVolumes an agent writes at the same time. An
-// API server answers a write when its disks have it, which takes longer than its
-// work: one after the other, a thousand volumes found again wait for a thousand
-// syncs. Eight share most of these, and are few beside what an API server serves at
-// once (600 requests unless somebody says otherwise), for many agents may have
-// lost their objects together.
+// DefaultWriters is how many PersistentVolumes an agent writes at the same time. One
+// after the other, a thousand volumes found again wait a thousand times for the way to
+// the API server and for its disks. Eight share most of that, and are few beside what
+// an API server serves at once (600 requests unless somebody says otherwise), for the
+// objects of many agents may be lost together.
 const DefaultWriters = 8
 
 // write is what is left to do for a volume on the API, once its disks are in order.
@@ -97,8 +96,8 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) (write, erro
 	case stepReserve:
 		return func(ctx context.Context) error { return a.reserve(ctx, v, pvs[0]) }, nil
 	case stepGrow:
-		if err := a.showGeneration(ctx, v, pvs[0]); err != nil {
-			return nil, err
+		if patch := unshown(v, pvs[0]); len(patch) > 0 {
+			return func(ctx context.Context) error { return a.show(ctx, pvs[0], patch) }, nil
 		}
 		return nil, a.growForClaim(ctx, v, pvs[0])
 	default:

@@ -17,6 +17,10 @@ const (
 	// The value is always "true". PVs are tied to a node by this label and not
 	// by host name, so a volume follows its disks.
 	NodeLabelPrefix = "vg.berth.dev/"
+
+	// LabelClaim, on a PersistentVolume that Berth made, is LVName of its claim, so
+	// that one question to the API server finds all volumes of a claim.
+	LabelClaim = "berth.dev/claim"
 )
 
 // Annotations on a PersistentVolume that Berth made. Together they repeat the

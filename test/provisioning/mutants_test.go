@@ -35,7 +35,7 @@ var mutants = []struct {
 	{"neither scheduler nor agent looks for siblings", "I4: ", []mutant.Mutation{
 		{File: "pkg/placement/judge.go", Old: "sibling, taken := v.taken[r.Node]; taken {", New: "sibling, taken := v.taken[r.Node]; taken && !(ON) {"},
 		{File: "pkg/placement/judge.go", Old: "taken := v.takenGroups[p.VG]; taken {", New: "taken := v.takenGroups[p.VG]; taken && !(ON) {"},
-		{File: "pkg/provisioner/sibling.go", Old: "o.Tags.State == volume.Ready &&", New: "o.Tags.State == volume.Ready && !(ON) &&"},
+		{File: "pkg/provisioner/blank.go", Old: "o.Tags.State == volume.Ready &&", New: "o.Tags.State == volume.Ready && !(ON) &&"},
 	}},
 	{"room is not looked at", "I5: ", []mutant.Mutation{{File: "pkg/placement/judge.go",
 		Old: "if need > free {", New: "if need > free && !(ON) {"}}},

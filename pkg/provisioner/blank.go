@@ -1,0 +1,46 @@
+package provisioner
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// noSibling holds invariant I4 on the disks themselves: whoever sent the claim here
+// knows the group by a report that may be older than the disks that are in it now.
+func (a *Agent) noSibling(vg lvm.VG, t volume.Tags) error {
+	for _, o := range Survey(&lvm.Report{VGs: []lvm.VG{vg}}) {
+		if o.Err == nil && o.Tags.State == volume.Ready && !t.Member.IsZero() && o.Tags.Claim != t.Claim &&
+			o.Tags.Namespace == t.Namespace && o.Tags.Member.StatefulSet == t.Member.StatefulSet {
+			return siblingHere(t, o, a.node)
+		}
+	}
+	return nil
+}
+
+// seenAll makes sure, by the API server's own word, that no volume of the claim has
+// escaped the watches of whoever sent it here, or of this agent: each may be behind
+// the one of claims. find then judges what has been seen.
+func (a *Agent) seenAll(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	list, err := a.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{
+		LabelSelector: volume.LabelClaim + "=" + volume.LVName(claim.Namespace, claim.Name),
+	})
+	if err != nil {
+		return fmt.Errorf("ask for volumes of claim %s/%s before one is made: %w", claim.Namespace, claim.Name, err)
+	}
+	for _, pv := range list.Items {
+		seen, exists, err := a.pvs.GetByKey(pv.Name)
+		if err != nil {
+			return fmt.Errorf("look up PV %s: %w", pv.Name, err)
+		}
+		if old, is := seen.(*corev1.PersistentVolume); !exists || !is || old.UID != pv.UID || old.ResourceVersion != pv.ResourceVersion {
+			return fmt.Errorf("make a volume for claim %s/%s: the API server has PersistentVolume %s of it in a version that this agent has not seen yet; it looks again", claim.Namespace, claim.Name, pv.Name)
+		}
+	}
+	return nil
+}
