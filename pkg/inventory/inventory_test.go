@@ -449,3 +449,26 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("promises %v are left, want none", p)
 	}
 }
+
+// A report that names another API server is none, until it names this one.
+func TestReportToAnotherAPIServer(t *testing.T) {
+	s := newShelf(t)
+	s.see(machine("n1", "vg1"))
+	report := capacityOf("n1", "vg1", "5")
+	silent := func(of string) int {
+		t.Helper()
+		report := report.DeepCopy()
+		report.Annotations[volume.AnnotationAPIServer] = of
+		s.answer("csistoragecapacities", &storagev1.CSIStorageCapacityList{Items: []storagev1.CSIStorageCapacity{*report}})
+		s.see(report)
+		return s.facts("galera", 0).SilentCount
+	}
+	for _, x := range []struct {
+		of   string
+		want int
+	}{{"former", 1}, {"now", 0}} {
+		if got := silent(x.of); got != x.want {
+			t.Errorf("API server %q: %d nodes are silent, want %d", x.of, got, x.want)
+		}
+	}
+}

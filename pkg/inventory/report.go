@@ -29,7 +29,8 @@ var (
 // And after the API server has lost its memory the store may still hold objects
 // of its former life. So an object counts once a list from the API server itself
 // has shown it, and the store has every volume of a list taken after that, and
-// only under the identity that the API server had then. An object that changes
+// only under the identity that the API server had then and that the object itself
+// names. An object that changes
 // keeps its UID, and its proof: agents publish volumes before capacity.
 type checks struct {
 	identity string
@@ -50,7 +51,7 @@ func (c *checks) meet(key string, uid types.UID) {
 		c.forget(key)
 	}
 	c.objects[key] = uid
-	if _, checked := c.shown[uid]; !checked {
+	if !c.shown[uid] { // not compared yet, or no proof before it changed
 		c.open[uid] = struct{}{}
 	}
 }
@@ -132,7 +133,11 @@ func (i *Inventory) Prove(ctx context.Context) error {
 	}
 	listed := make(map[types.UID]struct{}, len(list.Items))
 	for n := range list.Items {
-		listed[list.Items[n].UID] = struct{}{}
+		// Whoever published it may have seen the volumes of a former API server only.
+		// Older agents do not say which one they saw.
+		if of := list.Items[n].Annotations[volume.AnnotationAPIServer]; of == "" || of == identity {
+			listed[list.Items[n].UID] = struct{}{}
+		}
 	}
 	if err := i.seenAllVolumes(ctx); err != nil {
 		return err

@@ -108,6 +108,10 @@ type Agent struct {
 	// remembered are homes in groups that are not here, by claim, as of the last report.
 	remembered map[string][]volume.Home
 	stranded   stranded
+	// life is the API server of which the caches are, see vouch; vouched is that
+	// nothing asks for finding out again.
+	life    string
+	vouched bool
 }
 
 type passResult struct{ err error }

@@ -111,14 +111,14 @@ func (w *world) twice(claim string) bool {
 }
 
 // judgeDecision looks at where the scheduler sends a claim, before it is done: I3 as
-// far as it has seen the volume, I5. That none is made where it could not have seen it
-// is up to the agent (judgeVolume).
+// far as it has seen the volume, I5. Where the API shows one that it has not seen yet,
+// it is up to the agent to make none (judgeVolume).
 func (w *world) judgeDecision(claim, node string, blank bool) {
 	if !blank {
 		return
 	}
 	if home := w.holder(claim); home != nil && home.node != node && w.inUse(claim) {
-		if !w.seenByScheduler(claim) {
+		if !w.seenByScheduler(claim) && w.isShown(claim) {
 			w.reached["claim sent astray by a watch that lags"]++
 			return
 		}
@@ -131,6 +131,12 @@ func (w *world) seenByScheduler(claim string) bool {
 	return slices.ContainsFunc(w.seen.Core().V1().PersistentVolumes().Informer().GetStore().List(), func(o any) bool {
 		ref := o.(*corev1.PersistentVolume).Spec.ClaimRef
 		return ref != nil && ref.Name == claim
+	})
+}
+
+func (w *world) isShown(claim string) bool {
+	return slices.ContainsFunc(w.pvs(), func(pv corev1.PersistentVolume) bool {
+		return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == claim
 	})
 }
 
@@ -240,7 +246,7 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 	uuid, t := v.LV.UUID, v.Tags
 	known := w.volumes[uuid]
 	if known == nil {
-		if other := w.holder(t.Claim); other != nil && t.State == volume.Creating && w.inUse(t.Claim) {
+		if other := w.holder(t.Claim); other != nil && w.inUse(t.Claim) {
 			w.fail("I3: a blank volume is made for %s on %s, and its data is on %s", t.Claim, m, other)
 		}
 		w.reached["made"]++

@@ -15,12 +15,13 @@ import (
 // What people do with the commands of lvm-provisioner.
 
 // undelete is what a person does who looked at every machine's inventory first:
-// the claim has no other volume, and no sibling moved in with it meanwhile.
+// the claim has no other volume, no sibling moved in with it meanwhile, and no
+// PersistentVolume of policy Delete is left, which would have it deleted once more.
 func (w *world) undelete(r *rand.Rand) string {
 	for _, i := range r.Perm(len(w.machines)) {
 		m := w.machines[i]
 		for _, v := range m.survey(w) {
-			if !m.on || v.Err != nil || !v.Tags.State.Deleted() || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.gaveUp(v.Tags.Claim) || w.siblingIn(m, v) {
+			if !m.on || v.Err != nil || !v.Tags.State.Deleted() || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.gaveUp(v.Tags.Claim) || w.siblingIn(m, v) || w.hasPV(v) {
 				continue
 			}
 			end, err := m.links.Lock()
@@ -135,6 +136,10 @@ func (w *world) decided(v Volume) {
 	w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
 }
 
+func (w *world) hasPV(v Volume) bool {
+	return slices.ContainsFunc(w.pvs(), func(pv corev1.PersistentVolume) bool { return pv.Annotations[volume.AnnotationLVUUID] == v.LV.UUID })
+}
+
 // allShown says that each volume of a claim is in a machine that is on, and each that
 // could serve it on the API.
 func (w *world) allShown(claim string) bool {
@@ -143,8 +148,7 @@ func (w *world) allShown(claim string) bool {
 			if v.Err != nil || v.Tags.Claim != claim || v.Tags.State.Deleted() {
 				continue
 			}
-			shown := slices.ContainsFunc(w.pvs(), func(pv corev1.PersistentVolume) bool { return pv.Annotations[volume.AnnotationLVUUID] == v.LV.UUID })
-			if !m.on || !shown && v.Tags.State != volume.Superseded {
+			if !m.on || !w.hasPV(v) && v.Tags.State != volume.Superseded {
 				return false
 			}
 		}

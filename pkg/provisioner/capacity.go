@@ -34,9 +34,10 @@ func (a *Agent) capacity(c class, vg lvm.VG, missing []volume.Home) *storagev1.C
 			Namespace: volume.SystemNamespace,
 			Name:      "berth-" + hex.EncodeToString(sum[:16]),
 			Annotations: map[string]string{
-				volume.AnnotationNode:    a.node,
-				volume.AnnotationVGUUID:  vg.UUID,
-				volume.AnnotationVGSeqno: strconv.Itoa(vg.Seqno),
+				volume.AnnotationNode:      a.node,
+				volume.AnnotationVGUUID:    vg.UUID,
+				volume.AnnotationVGSeqno:   strconv.Itoa(vg.Seqno),
+				volume.AnnotationAPIServer: a.life,
 			},
 		},
 		StorageClassName: c.Name,
@@ -56,8 +57,8 @@ func (a *Agent) capacity(c class, vg lvm.VG, missing []volume.Home) *storagev1.C
 // publishCapacity makes the node's capacity objects what want says, and writes
 // only what differs. An object of this node that is not wanted is a statement
 // that no longer holds, and is withdrawn: the scheduler then takes the node for
-// one that has not reported.
-func (a *Agent) publishCapacity(ctx context.Context, want []*storagev1.CSIStorageCapacity) error {
+// one that has not reported. Only a pass that has vouched for what it saw makes one.
+func (a *Agent) publishCapacity(ctx context.Context, want []*storagev1.CSIStorageCapacity, fresh bool) error {
 	have, err := a.capacities.CSIStorageCapacities(volume.SystemNamespace).List(labels.Everything())
 	if err != nil {
 		return fmt.Errorf("list capacity: %w", err)
@@ -69,19 +70,27 @@ func (a *Agent) publishCapacity(ctx context.Context, want []*storagev1.CSIStorag
 		}
 	}
 	api := a.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace)
+	create := func(c *storagev1.CSIStorageCapacity) error {
+		a.vouchAgain()
+		_, err := api.Create(ctx, c, metav1.CreateOptions{})
+		return err
+	}
 	var problems []error
 	for _, c := range want {
 		old, found := stale[c.Name]
 		delete(stale, c.Name)
 		switch {
+		case !fresh && (!found || !sameTopology(old, c) || old.Annotations[volume.AnnotationAPIServer] != a.life):
+			a.vouched = false // also when another agent of this node has, for a later API server
+			err = errNotVouched
 		case !found:
-			_, err = api.Create(ctx, c, metav1.CreateOptions{})
+			err = create(c)
 		case sameCapacity(old, c):
 			continue
 		case !sameTopology(old, c):
 			// Class and topology are immutable; the volume group was made anew.
 			if err = api.Delete(ctx, c.Name, metav1.DeleteOptions{}); err == nil {
-				_, err = api.Create(ctx, c, metav1.CreateOptions{})
+				err = create(c)
 			}
 		default:
 			next := old.DeepCopy()

@@ -57,6 +57,13 @@ func (a *Agent) keepHomes(ctx context.Context, node *corev1.Node, vgs []lvm.VG) 
 	if err != nil {
 		return nil, err
 	}
+	life := "" // asked for when a home is about to be forgotten
+	lifeNow := func() (string, error) {
+		if life == "" {
+			life, err = a.apiServer(ctx)
+		}
+		return life, err
+	}
 	missing := map[volume.Home]bool{}
 	for _, vg := range vgs {
 		have := tagsOfHomes(vg)
@@ -64,15 +71,21 @@ func (a *Agent) keepHomes(ctx context.Context, node *corev1.Node, vgs []lvm.VG) 
 		for _, h := range have {
 			key := h.Namespace + "/" + h.Claim
 			current, known := shown[key]
-			seqno, has := reported[h.VGUUID]
-			switch {
-			case known && current.Generation >= h.Generation:
-			case has && seqno >= h.Seqno, h.VGUUID == vg.UUID: // it has reported, and no such volume
-			default:
-				missing[h] = true
-				if old, twice := want[key]; !twice || old.Generation < h.Generation {
-					want[key] = h
+			if known && current.Generation >= h.Generation || h.VGUUID == vg.UUID {
+				continue
+			}
+			if r, has := reported[h.VGUUID]; has && r.seqno >= h.Seqno {
+				now, err := lifeNow()
+				if err != nil {
+					return nil, err
 				}
+				if r.life == now {
+					continue // it has reported, and no such volume
+				}
+			}
+			missing[h] = true
+			if old, twice := want[key]; !twice || old.Generation < h.Generation {
+				want[key] = h
 			}
 		}
 		for key, h := range shown {
@@ -106,20 +119,35 @@ func (a *Agent) homesShown() map[string]volume.Home {
 	return found
 }
 
-// groupsReported are the volume groups that some node has published to this API
-// server, with the sequence number of the oldest report.
-func (a *Agent) groupsReported() (map[string]int, error) {
+// groupReport is what the API shows of a volume group's reports: the sequence number
+// of the oldest, and the API server to which all were made; "" is several.
+type groupReport struct {
+	seqno int
+	life  string
+}
+
+// groupsReported are the volume groups that some node has published, as far as was
+// seen: it may be of a former API server's life.
+func (a *Agent) groupsReported() (map[string]groupReport, error) {
 	all, err := a.capacities.CSIStorageCapacities(volume.SystemNamespace).List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("list capacity: %w", err)
 	}
-	reported := map[string]int{}
+	reported := map[string]groupReport{}
 	for _, c := range all {
 		vg := c.Annotations[volume.AnnotationVGUUID]
 		seqno, err := strconv.Atoi(c.Annotations[volume.AnnotationVGSeqno])
-		if old, twice := reported[vg]; err == nil && (!twice || seqno < old) {
-			reported[vg] = seqno
+		if err != nil {
+			continue
 		}
+		r := groupReport{seqno, c.Annotations[volume.AnnotationAPIServer]}
+		if old, twice := reported[vg]; twice {
+			r.seqno = min(r.seqno, old.seqno)
+			if r.life != old.life {
+				r.life = ""
+			}
+		}
+		reported[vg] = r
 	}
 	return reported, nil
 }

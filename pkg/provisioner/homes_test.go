@@ -31,13 +31,29 @@ func (f *fixture) member(ordinal, generation int, vg string) {
 	}
 }
 
-// report shows the capacity that another node publishes.
+// report shows the capacity that another node publishes to this API server.
 func (f *fixture) report(node, vg string, seqno int) {
 	f.t.Helper()
+	life, err := f.agent.apiServer(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.reportTo(life, node, vg, seqno)
+}
+
+func (f *fixture) reportTo(life, node, vg string, seqno int) {
+	f.t.Helper()
 	c := &storagev1.CSIStorageCapacity{ObjectMeta: metav1.ObjectMeta{Namespace: volume.SystemNamespace, Name: "of-" + node, Annotations: map[string]string{
-		volume.AnnotationNode: node, volume.AnnotationVGUUID: vg, volume.AnnotationVGSeqno: fmt.Sprint(seqno),
+		volume.AnnotationNode: node, volume.AnnotationVGUUID: vg, volume.AnnotationVGSeqno: fmt.Sprint(seqno), volume.AnnotationAPIServer: life,
 	}}, StorageClassName: "berth"}
 	if _, err := f.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).Create(f.t.Context(), c, metav1.CreateOptions{}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) forgetReport(node string) {
+	f.t.Helper()
+	if err := f.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).Delete(f.t.Context(), "of-"+node, metav1.DeleteOptions{}); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -99,6 +115,15 @@ func TestHomesOutliveTheAPI(t *testing.T) {
 		t.Errorf("the report says %q", got)
 	}
 
+	// What is still seen of the former API server's reports proves nothing.
+	f.reportTo("api-100", "n2", "VG-b", 9)
+	f.elapse(time.Minute)
+	f.pass()
+	if got := f.missing(); got != strings.Join(want[:2], " ") || !slices.Equal(f.homes(), want) {
+		t.Errorf("a report to another API server disproved it: %q, on the disk %q", got, f.homes())
+	}
+	f.forgetReport("n2")
+
 	// One comes home; of the other its group reports, newer than its volume.
 	f.member(0, 1, "VG-a")
 	f.report("n2", "VG-b", 4)
@@ -107,9 +132,7 @@ func TestHomesOutliveTheAPI(t *testing.T) {
 	if got := f.missing(); got != want[1] {
 		t.Errorf("a report older than the volume disproved it: %q", got)
 	}
-	if err := f.client.StorageV1().CSIStorageCapacities(volume.SystemNamespace).Delete(t.Context(), "of-n2", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	f.forgetReport("n2")
 	f.report("n2", "VG-b", 6)
 	f.elapse(time.Minute)
 	f.pass()

@@ -40,7 +40,9 @@ func (a *Agent) Pass(ctx context.Context) error {
 	if err == nil {
 		a.test(ctx)
 		a.began = a.clock.Now()
-		err = a.pass(ctx)
+		if err = a.pass(ctx); errors.Is(err, errNotVouched) {
+			err = a.pass(ctx)
+		}
 		end()
 	}
 	a.metrics.passed(err)
@@ -49,6 +51,7 @@ func (a *Agent) Pass(ctx context.Context) error {
 }
 
 func (a *Agent) pass(ctx context.Context) error {
+	fresh, unsure := a.vouch(ctx)
 	f, err := a.gather(ctx)
 	if err != nil {
 		return err
@@ -71,6 +74,9 @@ func (a *Agent) pass(ctx context.Context) error {
 	}
 	hidden := sets.New[string]()
 	var problems []error
+	if unsure != nil {
+		problems = append(problems, unsure)
+	}
 	for i, v := range f.volumes {
 		if r, ok := isReason(answers[i]); ok {
 			a.notices.say(f.node, v.LV.UUID, r)
@@ -108,7 +114,7 @@ func (a *Agent) pass(ctx context.Context) error {
 			want = append(want, a.capacity(s.class, s.vg, missing))
 		}
 	}
-	return a.publishCapacity(ctx, want)
+	return a.publishCapacity(ctx, want, fresh)
 }
 
 // gather reads the node, the classes and the disks.

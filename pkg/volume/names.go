@@ -39,7 +39,8 @@ const (
 	AnnotationGeneration  = "berth.dev/generation"
 	// AnnotationAPIServer is the identity (UID of namespace kube-system) of the
 	// API server for which the logical volume was made. A value other than the
-	// present one says that the volume outlived the API server's memory.
+	// present one says that the volume outlived the API server's memory. On a
+	// CSIStorageCapacity it is the API server that has all of the node's volumes.
 	AnnotationAPIServer = "berth.dev/api-server"
 	// AnnotationNode, on a CSIStorageCapacity object, is the name of the node
 	// whose agent published it: the marker that this node has reported its

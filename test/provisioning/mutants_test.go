@@ -12,7 +12,7 @@ import (
 )
 
 // within is how many sequences, from seed 1, have to find each mutant.
-const within = "60"
+const within = "200"
 
 // Mutants of the provisioner, and of what stands between it and a blank volume:
 // each is the real source with one defence taken out. All are in one test binary,
