@@ -103,6 +103,7 @@ func (c *agentCommand) Run(ctx context.Context) error {
 		Clock:    clock.RealClock{},
 		Trash:    c.trash,
 		Private:  c.SelfTest().Private,
+		Watch:    c.Watch(),
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,14 @@ func (p *place) Runner() lvm.Exec { return lvm.Exec{Place: lvm.Place(p.lvm)} }
 // SelfTest is the one of this runner.
 func (p *place) SelfTest() lvm.SelfTest {
 	return lvm.SelfTest{Runner: p.Runner(), Place: lvm.Place(p.lvm), Base: p.base}
+}
+
+// Watch tells of changes that others make to volume groups, where there are any.
+func (p *place) Watch() func(context.Context, func(vg string, seqno int)) error {
+	if p.lvm == string(lvm.Nowhere) {
+		return nil
+	}
+	return p.SelfTest().Watch
 }
 
 // Storage has what is beside lvm, or in its place.

@@ -65,7 +65,7 @@ func (t SelfTest) privateLVM(ctx context.Context) []Finding {
 	if t.Place == OnHost {
 		return t.entered()
 	}
-	return t.unshared(dirs, "with locks or a devices file of its own, lvm here and on the host destroy each other's work")
+	return t.unshared(dirs.all(), "with locks or a devices file of its own, lvm here and on the host destroy each other's work")
 }
 
 // unshared returns the directories that are not the machine's, and what comes of it.
@@ -124,27 +124,34 @@ func (t SelfTest) proc() string {
 	return t.Proc
 }
 
+// directories are those that lvm uses, each with a Finding of its own.
+type directories struct{ system, locking, archive, backup string }
+
+func (d directories) all() []string { return []string{d.system, d.locking, d.archive, d.backup} }
+
 // directories asks lvm where it keeps locks, and old metadata.
-func (t SelfTest) directories(ctx context.Context) ([]string, error) {
+func (t SelfTest) directories(ctx context.Context) (directories, error) {
+	d := directories{system: t.SystemDir}
+	if d.system == "" {
+		d.system = "/etc/lvm"
+	}
 	// A setting of its own, for without any, as where there is no lvm.conf, lvmconfig
 	// fails (2.03.16).
 	out, err := t.Runner.Run(ctx, "self-test", "lvm", "lvmconfig", "--typeconfig", "full", "--config", "log/verbose=0",
 		"global/locking_dir", "backup/archive_dir", "backup/backup_dir")
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	system := t.SystemDir
-	if system == "" {
-		system = "/etc/lvm"
-	}
-	dirs := []string{system}
-	for _, key := range []string{"locking_dir", "archive_dir", "backup_dir"} {
-		_, tail, found := strings.Cut("\n"+string(out), "\n"+key+`="`)
+	for _, setting := range []struct {
+		key string
+		dir *string
+	}{{"locking_dir", &d.locking}, {"archive_dir", &d.archive}, {"backup_dir", &d.backup}} {
+		_, tail, found := strings.Cut("\n"+string(out), "\n"+setting.key+`="`)
 		dir, _, closed := strings.Cut(tail, `"`)
 		if !found || !closed || !filepath.IsAbs(dir) {
-			return nil, fmt.Errorf("lvmconfig does not name %s: %q", key, out)
+			return d, fmt.Errorf("lvmconfig does not name %s: %q", setting.key, out)
 		}
-		dirs = append(dirs, filepath.Clean(dir))
+		*setting.dir = filepath.Clean(dir)
 	}
-	return dirs, nil
+	return d, nil
 }

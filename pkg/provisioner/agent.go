@@ -55,6 +55,10 @@ type Config struct {
 	// lvm.SelfTest; while there is anything, the agent writes nothing. None means
 	// that nothing is looked for.
 	Private func(context.Context) []lvm.Finding
+	// Watch tells of each change of a volume group on this machine, see
+	// lvm.SelfTest.Watch. None means that changes by others are seen at the next
+	// interval.
+	Watch func(ctx context.Context, changed func(vg string, seqno int)) error
 }
 
 // view is what the agent reads of the API, from informers' caches.
@@ -80,6 +84,7 @@ type Agent struct {
 	metrics  *Metrics
 	clock    clock.Clock
 	events   record.EventRecorder
+	watch    func(ctx context.Context, changed func(vg string, seqno int)) error
 
 	wake     chan struct{}
 	lastPass atomic.Pointer[passResult]
@@ -88,7 +93,9 @@ type Agent struct {
 	groups sync.Map
 
 	// mu is held by whoever works on the disks: a pass, or a claim being served.
-	mu      sync.Mutex
+	mu sync.Mutex
+	// seqnos are those of the volume groups' metadata in the last report, by name.
+	seqnos  map[string]int
 	notices *notices
 	// verified holds the UUIDs of the volumes whose content was seen to be right
 	// since this process started.
@@ -138,7 +145,7 @@ func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 	run, safety := cfg.Metrics.Metered(cfg.Runner), newSafety(cfg.Private)
 	return &Agent{
 		view: v, node: cfg.Node, interval: cfg.Interval, writers: cmp.Or(cfg.Writers, DefaultWriters), links: cfg.Links, client: cfg.Client,
-		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events,
+		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events, watch: cfg.Watch,
 		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
 		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), recorded: map[string]time.Time{},
 	}
@@ -231,6 +238,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.agent.test(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.provisioner.Run(ctx) })
+	wg.Go(func() { s.agent.watchGroups(ctx) })
 	s.agent.loop(ctx)
 	wg.Wait()
 	for _, factory := range s.informers {

@@ -168,6 +168,7 @@ func (a *Agent) look(ctx context.Context) (*lvm.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.seqnos = seqnosOf(report)
 	return report, a.remember(report)
 }
 
