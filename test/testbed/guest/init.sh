@@ -41,7 +41,10 @@ if ! mount /dev/ubda /var/lib 2>/dev/null; then
 	[ $? -eq 2 ] || { echo "init: state disk holds something that does not mount" >&2; exec sh; }
 	mke2fs -q -t ext4 -O ^metadata_csum /dev/ubda && mount /dev/ubda /var/lib
 fi
-mkdir -p /var/lib/lvm/archive /var/lib/lvm/backup /var/lib/containerd /var/lib/kubelet
+mkdir -p /var/lib/lvm/archive /var/lib/lvm/backup /var/lib/containerd /var/lib/kubelet /var/lib/cni
+# Containers' networks end with the power. What CNI remembers of those made just
+# before may be torn, and their pods could neither be ended nor started then.
+mount -t tmpfs tmpfs /var/lib/cni
 mount --make-rshared /
 
 mkdir -p /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup
