@@ -116,8 +116,12 @@ bench-volumes: control-plane ## 3, 100 and 1,000 volumes found again after the A
 	$(BIN)/bench-volumes
 
 .PHONY: outages
-outages: bed-build ## the test bed's long outages: nodes away, a partition, a second power cut, damage, scaling; layouts of volumes on real device-mapper
-	go test ./test/e2e -tags outages -v -timeout 90m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale|TestVolume'
+outages: bed-build ## the test bed's long outages: nodes away, a partition, a second power cut, damage, scaling
+	go test ./test/e2e -tags outages -v -timeout 90m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale'
+
+.PHONY: volumes-bed
+volumes-bed: bed-build ## volumes on the real device-mapper of a test bed of one node: layouts, wiping, devices that fail, a lost disk
+	go test ./test/e2e -count 1 -tags outages -v -timeout 60m -run TestVolume -args -one-node
 
 .PHONY: test
 test: bed-build ## everything: lint, unit, race, real LVM, real servers, end to end on the test bed

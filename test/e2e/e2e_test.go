@@ -33,6 +33,9 @@ const (
 // spareNodes are switched on by the test that needs more machines.
 func spareNodes() []string { return []string{"node5", "node6"} }
 
+// oneNode has the suite boot one node, all that the tests of volumes need.
+var oneNode = flag.Bool("one-node", false, "boot one node only: for -run TestVolume")
+
 // suite is what all tests share. They change one cluster, one after the other,
 // in the order of the files: bad input, the drill, the sabotages.
 var suite struct {
@@ -84,6 +87,9 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	config := testbed.Config{Nodes: 6, NoVG: []string{bareNode}, Spare: spareNodes()}
+	if *oneNode {
+		config = testbed.Config{Nodes: 1}
+	}
 	if err := bed.Up(ctx, config); err != nil {
 		return 1, err
 	}
