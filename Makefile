@@ -111,7 +111,7 @@ bench-validate: deps ## galera-init validate beside innochecksum, dd and the ser
 	$(BIN)/bench-validate
 
 .PHONY: bench-volumes
-bench-volumes: control-plane ## 3, 100 and 1,000 volumes found again after the API lost all objects, and an idle agent (needs root)
+bench-volumes: bed-build ## 3, 100 and 1,000 volumes found again after the API lost all objects, and an idle agent; claims on the test bed beside bare lvcreate and mkfs (needs root)
 	go build -o $(BIN)/bench-volumes ./test/bench/volumes
 	$(BIN)/bench-volumes
 
@@ -162,5 +162,5 @@ fuzz: ## fuzz every parser for a moment each (FUZZTIME=2s; a count as 1000x has 
 
 .PHONY: clean
 clean: ## end the test beds and remove everything that was built
-	@for bed in _out/bed _out/demo-bed _out/e2e-bed; do [ ! -e $$bed ] || $(BIN)/testbed --dir $$bed down; done
+	@for bed in _out/bed _out/demo-bed _out/e2e-bed _out/bench-bed; do [ ! -e $$bed ] || $(BIN)/testbed --dir $$bed down; done
 	rm -rf _out

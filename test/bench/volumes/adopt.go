@@ -36,6 +36,17 @@ const (
 	idleInterval, idleIntervals = time.Second, 10
 )
 
+// onLoop measures how volumes on a loop device are found again.
+func (o options) onLoop(ctx context.Context, r *report) error {
+	for _, n := range o.volumes {
+		fmt.Fprintf(os.Stderr, "finding %d volumes again\n", n)
+		if err := o.adopt(ctx, r, n); err != nil {
+			return fmt.Errorf("find %d volumes again: %w", n, err)
+		}
+	}
+	return nil
+}
+
 // adopt has an agent find so many volumes again, and watches it when it has.
 func (o options) adopt(ctx context.Context, r *report, volumes int) (err error) {
 	dir, err := os.MkdirTemp("", "bench-volumes-")

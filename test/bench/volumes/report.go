@@ -29,15 +29,21 @@ func (r *report) row(name string, ratio, target float64, more ...figures.Figure)
 func (r *report) note(name string, more ...figures.Figure) { r.Add(name, more...) }
 
 func (o options) run(ctx context.Context) error {
+	if o.rounds < 1 || o.bursts < 1 || o.claims < 1 {
+		return errors.New("--rounds, --bursts and --claims: give 1 or more")
+	}
 	var err error
 	if o.build, err = filepath.Abs(o.build); err != nil {
 		return err
 	}
 	r := &report{Report: figures.Report{Target: "bench-volumes"}}
-	for _, n := range o.volumes {
-		fmt.Fprintf(os.Stderr, "finding %d volumes again\n", n)
-		if err := o.adopt(ctx, r, n); err != nil {
-			return fmt.Errorf("find %d volumes again: %w", n, err)
+	for _, part := range o.parts {
+		measure, known := map[string]func(context.Context, *report) error{"loop": o.onLoop, "bed": o.onBed}[part]
+		if !known {
+			return fmt.Errorf("--parts: %q is not loop or bed", part)
+		}
+		if err := measure(ctx, r); err != nil {
+			return fmt.Errorf("%s: %w", part, err)
 		}
 	}
 	if err := r.Emit(os.Stdout, o.out); err != nil {
