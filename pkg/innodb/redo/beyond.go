@@ -26,7 +26,8 @@ const (
 // beyond looks for two whole mini-transactions in a row behind the block in
 // which the log ends. One alone could be chance: a checksum has 32 bits.
 func (l *Log) beyond(end LSN) (LSN, error) {
-	p := pairs{log: l, from: end + LSN(writeSize-l.offset(end)%writeSize)}
+	p := pairs{from: end + LSN(writeSize-l.offset(end)%writeSize)}
+	p.bit, p.round = l.sequenceBit(p.from), int(l.Size-l.offset(p.from))
 	b := make([]byte, 0, pieceSize+reach)
 	for behind := int(min(beyondWindow, l.Capacity())); behind > 0; {
 		begin := max(0, behind-pieceSize)
@@ -56,9 +57,12 @@ func (l *Log) readRing(b []byte, at int64) error {
 // the log. Where the records that begin at a byte end is known from where those
 // behind its first record end, so that the window is walked once, backwards.
 type pairs struct {
-	log   *Log
 	from  LSN // of the window's first byte
 	found LSN // 0 is nowhere
+	// bit is the byte that ends a mini-transaction up to round, counted from the
+	// window's first byte; there the log wraps around, and it is the other one.
+	bit   byte
+	round int
 	// ends are where the marker is, counted from the window's first byte, of the
 	// positions not far ahead; 0 is nowhere near.
 	ends [near]int32
@@ -67,33 +71,41 @@ type pairs struct {
 // walk takes the size bytes at begin in the window; b holds them and what follows,
 // as far as the window goes.
 func (p *pairs) walk(b []byte, begin, size int) {
-	endOf := func(i, walked int) int {
-		if i-walked >= near || i >= begin+len(b) {
-			return 0
-		}
-		return int(p.ends[i%near])
-	}
-	isMtr := func(i, walked int) bool {
-		at := endOf(i, walked)
-		if at <= i || at-i > beyondLength || at+4 >= begin+len(b) {
-			return false
-		}
-		records, behind := b[i-begin:at-begin], b[at-begin:]
-		return behind[0] == p.log.sequenceBit(p.from+LSN(at)) && crc32.Checksum(records, castagnoli) == binary.BigEndian.Uint32(behind[1:])
-	}
-	for i := begin + size - 1; i >= begin; i-- {
-		rest := b[i-begin:]
-		if rest[0] <= 1 {
-			p.ends[i%near] = int32(i)
+	for i := size - 1; i >= 0; i-- {
+		if b[i] <= 1 {
+			p.ends[uint(begin+i)%near] = int32(begin + i)
 			continue
 		}
-		end := 0
-		if _, behind, ok := cutRecord(rest); ok {
-			end = endOf(begin+len(b)-len(behind), i)
+		next := i + 1 + int(b[i]&0xf) // behind the record
+		if next == i+1 {              // a long one
+			next = len(b)
+			if _, behind, ok := cutRecord(b[i:]); ok {
+				next -= len(behind)
+			}
 		}
-		p.ends[i%near] = int32(end)
-		if end != 0 && isMtr(i, i) && isMtr(end+5, i) {
-			p.found = p.from + LSN(i)
+		end := p.endOf(begin+next, begin+i, begin+len(b))
+		p.ends[uint(begin+i)%near] = int32(end)
+		if end != 0 && p.isMtr(b, begin, i, end-begin) {
+			second := end - begin + 5
+			if at := p.endOf(begin+second, begin+i, begin+len(b)); at != 0 && p.isMtr(b, begin, second, at-begin) {
+				p.found = p.from + LSN(begin+i)
+			}
 		}
 	}
+}
+
+// endOf is where the records that begin at i end, when the walk is at walked and
+// the window known up to behind.
+func (p *pairs) endOf(i, walked, behind int) int {
+	if i-walked >= near || i >= behind {
+		return 0
+	}
+	return int(p.ends[uint(i)%near])
+}
+
+// isMtr says whether the records from i to the marker at end in b, which lies at
+// begin in the window, are a whole mini-transaction.
+func (p *pairs) isMtr(b []byte, begin, i, end int) bool {
+	return end > i && end-i <= beyondLength && end+4 < len(b) && (b[end] == p.bit) == (begin+end < p.round) &&
+		crc32.Checksum(b[i:end], castagnoli) == binary.BigEndian.Uint32(b[end+1:])
 }
