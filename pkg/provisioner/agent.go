@@ -89,8 +89,10 @@ type Agent struct {
 	wake     chan struct{}
 	lastPass atomic.Pointer[passResult]
 	// groups holds the UUIDs of the volume groups seen here, to tell the PVs
-	// that matter from those of other nodes.
+	// that matter from those of other nodes. looked is closed when it holds those of
+	// the first report.
 	groups sync.Map
+	looked chan struct{}
 
 	// mu is held by whoever works on the disks: a pass, or a claim being served.
 	mu sync.Mutex
@@ -146,7 +148,7 @@ func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 	return &Agent{
 		view: v, node: cfg.Node, interval: cfg.Interval, writers: cmp.Or(cfg.Writers, DefaultWriters), links: cfg.Links, client: cfg.Client,
 		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events, watch: cfg.Watch,
-		wake: make(chan struct{}, 1), notices: newNotices(events), verified: map[string]bool{},
+		wake: make(chan struct{}, 1), looked: make(chan struct{}), notices: newNotices(events), verified: map[string]bool{},
 		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), recorded: map[string]time.Time{},
 	}
 }
@@ -237,7 +239,15 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.agent.test(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { s.provisioner.Run(ctx) })
+	wg.Go(func() {
+		// A deletion that is asked about before would be taken for another node's, and
+		// be asked about again at the next resync only.
+		select {
+		case <-s.agent.looked:
+			s.provisioner.Run(ctx)
+		case <-ctx.Done():
+		}
+	})
 	wg.Go(func() { s.agent.watchGroups(ctx) })
 	s.agent.loop(ctx)
 	wg.Wait()

@@ -63,6 +63,11 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err := a.label(ctx, f.node, vgs); err != nil {
 		return err
 	}
+	select {
+	case <-a.looked:
+	default:
+		close(a.looked)
+	}
 	// While one volume that may be a claim's data is not on the API, free space
 	// of its volume group is not published either: the scheduler would take the
 	// claim for a new one (invariant I3).
