@@ -70,7 +70,8 @@ func (a Act) judgeBootstrap() []string {
 		return faults
 	}
 	for _, m := range a.Members {
-		if m.UUID != a.ClusterUUID && !(a.Interrupted && m.withoutHistory()) {
+		// The report of a member that stayed up is of how it once came: empty, perhaps.
+		if m.UUID != a.ClusterUUID && !((a.Interrupted || m.Transfer == Stayed) && m.withoutHistory()) {
 			fault("the cluster runs history %s, %s reported %s", a.ClusterUUID, m.Member, m.UUID)
 		}
 	}

@@ -72,6 +72,20 @@ func TestJudge(t *testing.T) {
 			a.Interrupted = true
 			a.Members[0].UUID, a.Members[0].Seqno, a.Members[0].Class, a.Members[0].Transfer = "", -1, "SST-VICTIM", SST
 		}, ""},
+		{"stayed up since it came empty", func(a *Act) {
+			a.Rebuild, a.GrantsConsumed = false, 0
+			for i := range a.Members {
+				a.Members[i].Transfer = Stayed
+			}
+			a.Members[0].Class, a.Members[0].UUID, a.Members[0].Seqno = "EMPTY", "", -1
+		}, ""},
+		{"stayed up with another history", func(a *Act) {
+			a.Rebuild, a.GrantsConsumed = false, 0
+			for i := range a.Members {
+				a.Members[i].Transfer = Stayed
+			}
+			a.Members[0].UUID = "v"
+		}, "runs history u, galera-0 reported v"},
 		{"later report", func(a *Act) { a.Members[2].Seqno, a.Members[2].Later = 101, true }, ""},
 		{"silent log", func(a *Act) { a.Members[0].Transfer = UnknownMove }, "does not say"},
 		{"lost row", func(a *Act) { a.Members[2].RowsLost = 1 }, "galera-2 lost 1 of 10"},
