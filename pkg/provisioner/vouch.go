@@ -50,7 +50,7 @@ func (a *Agent) vouch(ctx context.Context) (fresh bool, err error) {
 	for _, obj := range seen {
 		pv, ok := obj.(*corev1.PersistentVolume)
 		if ok && pv.Annotations[annProvisionedBy] == volume.Provisioner && !live[pv.UID] {
-			return false, fmt.Errorf("PersistentVolume %s (UID %s) was seen and is not on the API server: no capacity is published until the watch has caught up", pv.Name, pv.UID)
+			return false, fmt.Errorf("PersistentVolume %s (UID %s) was seen and is not on the API server: no capacity is published until the watch has caught up; if that takes more than a minute, delete this agent's pod, which is safe at any time", pv.Name, pv.UID)
 		}
 	}
 	a.life, a.vouched = life, true
