@@ -26,6 +26,7 @@ func TestBadFlags(t *testing.T) {
 		"agent --node-name=a --kubeconfig=/no/such": "find the API server",
 		"agent --node-name=a --lvm=host":            "--lvm is \"host\": use container, nsenter or none",
 		"undelete a/b --link-dir=x":                 "--link-dir is \"x\": use an absolute path",
+		"undelete a/b --kubeconfig=/no/such":        "where there is none, use --without-api",
 		"undelete a/b --lvm=chroot":                 "--lvm is \"chroot\": use container, nsenter or none",
 		"agent --node-name=a --directory=x":         "--directory is \"x\": use an absolute path",
 		"inventory --lvm=none":                      "--lvm is none and --directory is not set",

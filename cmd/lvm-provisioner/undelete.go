@@ -6,12 +6,18 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/pkg/provisioner"
 )
 
 // undeleteCommand takes a volume out of this machine's trash.
-type undeleteCommand struct{ changes }
+type undeleteCommand struct {
+	changes
+	api
+	withoutAPI bool
+}
 
 func (c *undeleteCommand) command() *cobra.Command {
 	return about(&cobra.Command{
@@ -20,16 +26,32 @@ func (c *undeleteCommand) command() *cobra.Command {
 		Long: `Take a deleted volume out of this machine's trash, with its data, for the claim
 that it belonged to. The agent publishes it within an interval. It works until the
 deadline that lvm-provisioner inventory shows, and never once wiping has begun
-(state wiping). It waits for the agent's pass to end, and needs no API server.`,
+(state wiping). It waits for the agent's pass to end. Where a PersistentVolume of
+policy Delete still stands for the volume, it is set to Retain first; with
+--without-api no API server is needed, and nobody looks for one.`,
 		Example: "  lvm-provisioner undelete db/data-galera-0",
 	}, c)
 }
 
+// Flags declares the flags.
+func (c *undeleteCommand) Flags(f *pflag.FlagSet) {
+	c.changes.Flags(f)
+	c.api.Flags(f)
+	f.BoolVar(&c.withoutAPI, "without-api", false, "leave the API server alone, as when there is none; a PersistentVolume of policy Delete that still stands for the volume has it put into the trash once more")
+}
+
 // Run undeletes and says what came back.
 func (c *undeleteCommand) Run(ctx context.Context, which string, w io.Writer) error {
+	var client kubernetes.Interface
+	if !c.withoutAPI {
+		var err error
+		if client, err = c.Client(); err != nil {
+			return fmt.Errorf("%w; where there is none, use --without-api", err)
+		}
+	}
 	var v provisioner.Volume
 	err := c.alone(ctx, func() (err error) {
-		v, err = provisioner.Undelete(ctx, c.Writer(ctx), which)
+		v, err = provisioner.Undelete(ctx, c.Writer(ctx), client, which)
 		return err
 	})
 	if err != nil {

@@ -196,7 +196,7 @@ func undelete(w *world) {
 		end, err := w.home().links.Lock()
 		w.must(err)
 		defer end()
-		_, err = Undelete(ctx, lvm.New(w.home().gate), "db/"+theClaim)
+		_, err = Undelete(ctx, lvm.New(w.home().gate), w.home().client, "db/"+theClaim)
 		return err
 	})
 	for uuid, v := range w.volumes {

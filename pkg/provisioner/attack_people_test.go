@@ -15,24 +15,23 @@ import (
 // What people do with the commands of lvm-provisioner.
 
 // undelete is what a person does who looked at every machine's inventory first:
-// the claim has no other volume, no sibling moved in with it meanwhile, and no
-// PersistentVolume of policy Delete is left, which would have it deleted once more.
+// the claim has no other volume, and no sibling moved in with it meanwhile.
 func (w *world) undelete(r *rand.Rand) string {
 	for _, i := range r.Perm(len(w.machines)) {
 		m := w.machines[i]
 		for _, v := range m.survey(w) {
-			if !m.on || v.Err != nil || !v.Tags.State.Deleted() || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.gaveUp(v.Tags.Claim) || w.siblingIn(m, v) || w.hasPV(v) {
+			if !m.on || v.Err != nil || !v.Tags.State.Deleted() || w.claim(v.Tags.Claim) != nil || w.known(v.Tags.Claim) || w.gaveUp(v.Tags.Claim) || w.siblingIn(m, v) {
 				continue
 			}
 			end, err := m.links.Lock()
 			if err != nil {
 				return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
 			}
-			_, err = Undelete(context.Background(), lvm.New(m.disk), v.LV.UUID)
+			_, err = Undelete(context.Background(), lvm.New(m.disk), w.client, v.LV.UUID)
 			end()
 			if err == nil {
 				delete(w.asked, v.LV.UUID)
-				w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
+				w.open[v.Tags.Claim] = !w.hasPV(v) // its node has reported without it
 			}
 			return fmt.Sprintf("%s on %s: %v", v.Tags.Claim, m, err)
 		}

@@ -108,7 +108,7 @@ func TestControlPlaneDirectory(t *testing.T) {
 		_, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})
-	if _, err := Undelete(t.Context(), lvm.New(nil, storage...), "default/data-galera-0"); err != nil {
+	if _, err := Undelete(t.Context(), lvm.New(nil, storage...), cp.client, "default/data-galera-0"); err != nil {
 		t.Fatal(err)
 	}
 	cp.claim("data-galera-0", "dirs", true)

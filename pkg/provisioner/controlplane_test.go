@@ -184,7 +184,7 @@ func TestControlPlane(t *testing.T) {
 		_, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
 		return apierrors.IsNotFound(err)
 	})
-	if _, err := Undelete(t.Context(), lvm.New(disk), "default/data-galera-0"); err != nil {
+	if _, err := Undelete(t.Context(), lvm.New(disk), cp.client, "default/data-galera-0"); err != nil {
 		t.Error(err)
 	}
 	cp.claim("data-galera-0", "berth", true)

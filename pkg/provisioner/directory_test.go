@@ -210,7 +210,7 @@ func TestDirectoryTrash(t *testing.T) {
 	if all := f.directories(); len(all) != 1 || !strings.Contains(all[0], "/trash-") {
 		t.Fatalf("in the trash: %q", all)
 	}
-	if _, err := Undelete(t.Context(), f.system(), "db/data-galera-0"); err != nil {
+	if _, err := Undelete(t.Context(), f.system(), f.client, "db/data-galera-0"); err != nil {
 		t.Fatal(err)
 	}
 	f.pass()

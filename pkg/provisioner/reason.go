@@ -44,6 +44,7 @@ const (
 	CodeStillBound       = "PersistentVolumeStillBound"
 	CodeDeleteRefused    = "DeleteRefused"
 	CodeTrashCeiling     = "TrashCeiling"
+	CodeRetainedInTrash  = "RetainedInTrash"
 	CodeLVMNotShared     = "LVMNotShared"
 	CodeSuperseded       = "VolumeSuperseded"
 	CodeSupersededInUse  = "SupersededVolumeInUse"
@@ -215,6 +216,11 @@ func deleteRefused(pv, why string) Reason {
 func trashCeiling(v Volume, recent int) Reason {
 	return Reason{CodeTrashCeiling, fmt.Sprintf("%s is kept for now: %d volumes of its volume group were deleted within an hour; "+
 		"see that this is meant (lvm-provisioner inventory), then wait, or raise the agent's --trash-per-hour", v, recent)}
+}
+
+func retainedInTrash(v Volume, pv, other string) Reason {
+	return Reason{CodeRetainedInTrash, fmt.Sprintf("%s (LV UUID %s) of claim %s/%s is in the trash, its PersistentVolume %s is of policy Retain again, and it cannot be the claim's: %s; "+
+		"delete that PersistentVolume, the volume stays in the trash until its deadline", v, v.LV.UUID, v.Tags.Namespace, v.Tags.Claim, pv, other)}
 }
 
 func lvmNotShared(node string, found []lvm.Finding) Reason {

@@ -56,7 +56,7 @@ func (a *Agent) settle(ctx context.Context, v Volume, all []Volume) (write, erro
 	switch v.Tags.State {
 	case volume.Ready:
 	case volume.Trash, volume.Wiping:
-		return nil, a.retire(ctx, v)
+		return nil, a.retire(ctx, v, all)
 	case volume.Superseded:
 		return nil, a.putAside(ctx, v, all)
 	default:

@@ -130,10 +130,10 @@ func TestUndelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	system := lvm.New(f.disk)
-	if _, err := Undelete(t.Context(), system, "db/data-galera-1"); !errors.Is(err, lvm.ErrNotFound) {
+	if _, err := Undelete(t.Context(), system, nil, "db/data-galera-1"); !errors.Is(err, lvm.ErrNotFound) {
 		t.Errorf("a volume that is not there: %v", err)
 	}
-	if _, err := Undelete(t.Context(), system, "db/data-galera-0"); err != nil {
+	if _, err := Undelete(t.Context(), system, nil, "db/data-galera-0"); err != nil {
 		t.Fatal(err)
 	}
 	f.elapse(2 * DefaultTrashKeep)
@@ -148,7 +148,7 @@ func TestUndelete(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.mustProvision("data-galera-0")
-	if _, err := Undelete(t.Context(), lvm.New(g.disk), "db/data-galera-0"); err == nil || !strings.Contains(err.Error(), "has another volume now") {
+	if _, err := Undelete(t.Context(), lvm.New(g.disk), g.client, "db/data-galera-0"); err == nil || !strings.Contains(err.Error(), "has another volume now") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -212,7 +212,7 @@ func (f *fixture) refuseMarked(lv *lvmtest.Volume) {
 		f.t.Errorf("%d PVs of a volume that is being wiped", n)
 	}
 	for _, which := range []string{"db/data-galera-0", lv.UUID} {
-		if _, err := Undelete(f.t.Context(), lvm.New(f.disk), which); err == nil || !strings.Contains(err.Error(), "is being wiped since") {
+		if _, err := Undelete(f.t.Context(), lvm.New(f.disk), nil, which); err == nil || !strings.Contains(err.Error(), "is being wiped since") {
 			f.t.Errorf("undelete %s: %v", which, err)
 		}
 	}

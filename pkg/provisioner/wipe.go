@@ -19,7 +19,7 @@ const zeroStep = 1 << 30
 // marks does not wipe: wiping begins only when a report has shown the mark, so the
 // mark is on the disk before the first byte is gone, and a crash at any point ends
 // in a volume that can be had back whole, or not at all.
-func (a *Agent) retire(ctx context.Context, v Volume) error {
+func (a *Agent) retire(ctx context.Context, v Volume, all []Volume) error {
 	if v.VG.MissingPVs > 0 || a.safety.refuses() != nil {
 		return nil
 	}
@@ -27,8 +27,11 @@ func (a *Agent) retire(ctx context.Context, v Volume) error {
 		return a.moveAway(ctx, v, name)
 	}
 	pvs, err := a.pvsOf(v)
-	if err != nil || len(pvs) > 0 {
+	if err != nil {
 		return err
+	}
+	if len(pvs) > 0 {
+		return a.keepRetained(ctx, v, pvs, all)
 	}
 	if v.Tags.State == volume.Wiping {
 		return a.purge(ctx, v)

@@ -26,7 +26,7 @@ func undelete(t *testing.T) {
 	v := placed(t, "undelete", "undelete", "64Mi")
 	v.write(t)
 	v.trash(t)
-	execute(t, volumesNode, "/run/bed/bin/lvm-provisioner", "undelete", volumesNamespace+"/undelete")
+	execute(t, volumesNode, "/run/bed/bin/lvm-provisioner", "undelete", "--kubeconfig=/run/bed/pki/admin.kubeconfig", volumesNamespace+"/undelete")
 	v.comesBack(t, "64Mi").remove(t)
 }
 

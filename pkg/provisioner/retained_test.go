@@ -1,0 +1,105 @@
+package provisioner
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/berth-dev/berth/pkg/lvm"
+	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
+	"github.com/berth-dev/berth/pkg/volume"
+)
+
+// cutShort is a deletion whose agent was killed between the disk and the API: the
+// volume is in the trash, and its PV of policy Delete still stands.
+func (f *fixture) cutShort() (corev1.PersistentVolume, *lvmtest.Volume) {
+	f.t.Helper()
+	pv := f.deletable("data-galera-0")
+	lv := f.lv(pv)
+	if err := f.agent.Delete(f.t.Context(), &pv); err != nil {
+		f.t.Fatal(err)
+	}
+	return pv, lv
+}
+
+// serves says whether the volume is out of the trash with its data, and its one PV is
+// reserved for whichever claim of that name comes next.
+func (f *fixture) serves(lv *lvmtest.Volume) bool {
+	f.t.Helper()
+	pv := f.onePV()
+	return f.stateOf(lv) == volume.Ready && lv.Data && lv.Formats == 1 && lv.Name == volume.LVName("db", "data-galera-0") &&
+		pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain && pv.Spec.ClaimRef.Name == "data-galera-0" && pv.Spec.ClaimRef.UID == ""
+}
+
+func (f *fixture) stateOf(lv *lvmtest.Volume) volume.State {
+	f.t.Helper()
+	tags, err := volume.DecodeTags(lv.Tags)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return tags.State
+}
+
+// Until a person speaks, a volume in the trash stays there, also when its PV does.
+func TestRetainedInTrash(t *testing.T) {
+	f := newFixture(t)
+	pv, lv := f.cutShort()
+	f.pass()
+	if state := f.stateOf(lv); state != volume.Trash {
+		t.Fatalf("with a PV of policy Delete: %s", state)
+	}
+	pv.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+	f.update(&pv)
+	f.pass() // takes it out
+	f.pass() // publishes it
+	if !f.serves(lv) {
+		t.Errorf("volume %+v, PV %+v", lv, f.onePV())
+	}
+	f.wantEvent("VolumeKept", "policy is Retain again")
+}
+
+// What is in the trash is not the claim's where something else is.
+func TestRetainedInTrashAndAnother(t *testing.T) {
+	f := newFixture(t)
+	pv, lv := f.cutShort()
+	f.sync()
+	f.mustProvision("data-galera-0")
+	pv.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+	f.update(&pv)
+	f.pass()
+	if state := f.stateOf(lv); state != volume.Trash {
+		t.Errorf("beside another volume of its claim: %s", state)
+	}
+	f.wantEvent(CodeRetainedInTrash, pv.Name, lv.UUID)
+}
+
+// undelete takes back the word that the volume is to be deleted, or does nothing.
+func TestUndeleteBeforeThePVIsGone(t *testing.T) {
+	f := newFixture(t)
+	pv, lv := f.cutShort()
+	refuse := true
+	f.client.PrependReactor("patch", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refuse, nil, apierrors.NewServiceUnavailable("injected")
+	})
+	if _, err := Undelete(t.Context(), lvm.New(f.disk), f.client, "db/data-galera-0"); err == nil || !strings.Contains(err.Error(), "it is in the trash as before: set PersistentVolume "+pv.Name) {
+		t.Errorf("the API server refuses: %v", err)
+	}
+	if state := f.stateOf(lv); state != volume.Trash {
+		t.Errorf("the API server refused, and the volume is %s", state)
+	}
+	refuse = false
+	if _, err := Undelete(t.Context(), lvm.New(f.disk), f.client, "db/data-galera-0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.agent.Delete(t.Context(), &pv); err == nil || !strings.Contains(err.Error(), "its policy is not Delete") {
+		t.Errorf("what is left of the deletion: %v", err)
+	}
+	f.pass()
+	if !f.serves(lv) {
+		t.Errorf("volume %+v, PV %+v", lv, f.onePV())
+	}
+}
