@@ -36,12 +36,24 @@ func (t SelfTest) mounts(pid string) (mounts, error) {
 	return all, nil
 }
 
-// isMachine reports that these are the mounts of the machine itself: mount 1 is
-// the kernel's first, and a copy of it in another namespace has another number.
-func (m mounts) isMachine() bool {
+// machineNamespace is the kernel's first mount namespace, where it has a number of
+// its own (MNT_NS_INIT_INO, include/uapi/linux/nsfs.h).
+const machineNamespace = "mnt:[4026531832]"
+
+// isMachine reports that these mounts of a process are those of the machine itself.
+// Mount 1 is the kernel's first, and a copy of it in another namespace has another
+// number. Since Linux 7.0 mount 2 may be below the machine's root as well, where an
+// initramfs moved it there (seen with 7.2); that number may be anybody's later, so the
+// namespace has to be the first one.
+func (t SelfTest) isMachine(pid string, m mounts) bool {
 	for _, e := range m {
-		if e.point == "/" && e.parent == "1" {
+		switch {
+		case e.point != "/":
+		case e.parent == "1":
 			return true
+		case e.parent == "2":
+			namespace, err := os.Readlink(filepath.Join(t.proc(), pid, "ns/mnt"))
+			return err == nil && namespace == machineNamespace
 		}
 	}
 	return false
@@ -77,7 +89,7 @@ func (t SelfTest) Mounted(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !first.isMachine() {
+	if !t.isMachine("1", first) {
 		return nil, errors.New("the machine's mounts are not seen (in a pod: hostPID)")
 	}
 	within := func(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }

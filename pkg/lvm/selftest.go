@@ -74,12 +74,12 @@ func (t SelfTest) unshared(dirs []string, harm string) []Finding {
 	if err != nil {
 		return []Finding{{"mounts", fmt.Sprintf("of this process cannot be read: %v", err), "run as root, with /proc mounted"}}
 	}
-	if own.isMachine() {
+	if t.isMachine("self", own) {
 		return nil
 	}
 	// Process 1 is the machine's where the pod shares its process IDs.
 	first, err := t.mounts("1")
-	seen := err == nil && first.isMachine()
+	seen := err == nil && t.isMachine("1", first)
 	var found []Finding
 	for _, dir := range dirs {
 		problem := ""
@@ -99,7 +99,7 @@ func (t SelfTest) unshared(dirs []string, harm string) []Finding {
 // entered tells whether process 1, whose namespaces lvm is run in, is outside of
 // this container. That lvm answered from there was seen before.
 func (t SelfTest) entered() []Finding {
-	if first, err := t.mounts("1"); err == nil && first.isMachine() {
+	if first, err := t.mounts("1"); err == nil && t.isMachine("1", first) {
 		return nil
 	}
 	own, err1 := os.Readlink(filepath.Join(t.proc(), "self/ns/mnt"))

@@ -23,6 +23,10 @@ const (
 	etcOther = "721 700 254:7 /etc/lvm /etc/lvm rw - ext4 /dev/vdb rw\n"
 	etcEmpty = "721 700 254:0 /var/lib/kubelet/pods/u/volumes/kubernetes.io~empty-dir/lvm /etc/lvm rw - ext4 /dev/vda rw\n"
 	lockTmp  = "720 700 0:61 / /run/lock/lvm rw - tmpfs tmpfs rw\n"
+	// moved is the machine's root where an initramfs of Linux 7 has moved it.
+	moved = "20 2 254:0 / / rw - ext4 /dev/vda rw\n" +
+		"30 20 0:20 / /run rw - tmpfs tmpfs rw\n"
+	initial, later = "mnt:[4026531832]", "mnt:[4026532095]"
 	// A root that is no overlay is a container's all the same.
 	btrfs = "700 600 0:51 /snapshots/7 / rw - btrfs /dev/vda rw\n"
 )
@@ -35,6 +39,9 @@ func TestSelfTest(t *testing.T) {
 		want        []string
 	}{
 		"machine":                       {self: machine},
+		"machine, its root moved":       {self: moved, own: initial},
+		"a root on mount 2, elsewhere":  {self: moved, own: later, want: []string{"/etc/lvm belongs", "/run/lock/lvm cannot be told", "/etc/lvm/archive", "/etc/lvm/backup"}},
+		"machine, seen from a chroot":   {self: btrfs, own: initial, want: []string{"/etc/lvm belongs", "/run/lock/lvm belongs", "/etc/lvm/archive", "/etc/lvm/backup"}},
 		"container with nothing":        {self: bare, want: []string{"/etc/lvm", "/run/lock/lvm cannot be told", "/etc/lvm/archive", "/etc/lvm/backup"}},
 		"not an overlay":                {self: btrfs, want: []string{"/etc/lvm belongs", "/run/lock/lvm belongs", "/etc/lvm/archive", "/etc/lvm/backup"}},
 		"lock directory only":           {self: bare + lock, want: []string{"/etc/lvm belongs", "/etc/lvm/archive", "/etc/lvm/backup"}},
@@ -44,6 +51,7 @@ func TestSelfTest(t *testing.T) {
 		"lock directory in memory":      {self: bare + lockTmp + etc, want: []string{"/run/lock/lvm cannot be told to be the host's"}},
 		"compared, the same":            {self: bare + lock + etc, first: machine},
 		"compared, another file system": {self: bare + lock + etcOther, first: machine, want: []string{"/etc/lvm belongs", "/etc/lvm/archive", "/etc/lvm/backup"}},
+		"compared, its root moved":      {self: bare + lock + etcOther, first: moved, own: later, other: initial, want: []string{"/etc/lvm belongs", "/etc/lvm/archive", "/etc/lvm/backup"}},
 		"process 1 is the container's":  {self: bare + lock + etcOther, first: bare},
 		"mounts are not readable":       {self: "", want: []string{"mounts of this process"}},
 		"entered":                       {place: lvm.OnHost, first: machine},
@@ -154,16 +162,17 @@ func TestMounted(t *testing.T) {
 		on    = "43 26 254:9 / /srv/berth/v1/data/x rw - ext4 /dev/vdc rw\n"
 	)
 	for name, c := range map[string]struct {
-		self, first, want string
-		unseen            bool
+		self, first, namespace, want string
+		unseen                       bool
 	}{
-		"machine":                      {machine, machine, "", false},
-		"machine, a pod":               {machine, machine + pod, "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
-		"pod, a pod":                   {bare + base, machine + pod, "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
-		"pod, others":                  {bare + base, machine + other + alike, "", false},
-		"something mounted in it":      {bare + base, machine + on, "/srv/berth/v1/data/x", false},
-		"process 1 is not the machine": {bare + base, bare, "", true},
-		"process 1 is not seen":        {bare + base, "", "", true},
+		"machine":                      {machine, machine, "", "", false},
+		"machine, a pod":               {machine, machine + pod, "", "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
+		"pod, a pod":                   {bare + base, machine + pod, "", "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
+		"pod, a pod, root moved":       {bare + base, moved + pod, initial, "/var/lib/kubelet/pods/u/volumes/kubernetes.io~local-volume/pv", false},
+		"pod, others":                  {bare + base, machine + other + alike, "", "", false},
+		"something mounted in it":      {bare + base, machine + on, "", "/srv/berth/v1/data/x", false},
+		"process 1 is not the machine": {bare + base, bare, later, "", true},
+		"process 1 is not seen":        {bare + base, "", "", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := t.TempDir()
@@ -175,6 +184,11 @@ func TestMounted(t *testing.T) {
 					continue
 				}
 				if err := os.WriteFile(filepath.Join(proc, pid, "mountinfo"), []byte(content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if c.namespace != "" {
+				if err := errors.Join(os.Mkdir(filepath.Join(proc, "1/ns"), 0o755), os.Symlink(c.namespace, filepath.Join(proc, "1/ns/mnt"))); err != nil {
 					t.Fatal(err)
 				}
 			}
