@@ -120,7 +120,7 @@ outages: bed-build ## the test bed's long outages: nodes away, a partition, a se
 	go test ./test/e2e -tags outages -v -timeout 90m -run 'TestDrill/install|TestOverride|TestNode|TestMinority|TestSecondPower|TestDamaged|TestScale'
 
 .PHONY: volumes-bed
-volumes-bed: bed-build ## volumes on the real device-mapper of a test bed of one node: layouts, wiping, devices that fail, a lost disk
+volumes-bed: bed-build ## volumes on the real device-mapper of a test bed of one node: layouts, wiping, devices that fail, a lost disk; directories without lvm
 	go test ./test/e2e -count 1 -tags outages -v -timeout 60m -run TestVolume -args -one-node
 
 .PHONY: test

@@ -60,7 +60,13 @@ func TestVolumeLayouts(t *testing.T) {
 // startVolumes applies what volumes need.
 func startVolumes(t *testing.T) {
 	t.Helper()
-	apply(t, "", "-k", filepath.Join(suite.root, "manifests", "base"))
+	startVolumesBy(t, "base")
+}
+
+// startVolumesBy does so by manifests/base, or by a variant of it.
+func startVolumesBy(t *testing.T, manifests string) {
+	t.Helper()
+	apply(t, "", "-k", filepath.Join(suite.root, "manifests", manifests))
 	apply(t, "{apiVersion: v1, kind: Namespace, metadata: {name: volumes}}", "-f", "-")
 	removeAfter(t, "namespace", volumesNamespace)
 }
@@ -68,8 +74,14 @@ func startVolumes(t *testing.T) {
 // class makes a StorageClass on the nodes' volume group.
 func class(t *testing.T, name, parameters string) {
 	t.Helper()
+	storageClass(t, name, "volumeGroup: berth, "+parameters)
+}
+
+// storageClass makes one of Berth's, whose name begins with volumes-.
+func storageClass(t *testing.T, name, parameters string) {
+	t.Helper()
 	apply(t, fmt.Sprintf("{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: volumes-%s}, provisioner: lvm.berth.dev, "+
-		"parameters: {volumeGroup: berth, %s}, reclaimPolicy: Retain, volumeBindingMode: WaitForFirstConsumer, allowVolumeExpansion: true}", name, parameters), "-f", "-")
+		"parameters: {%s}, reclaimPolicy: Retain, volumeBindingMode: WaitForFirstConsumer, allowVolumeExpansion: true}", name, parameters), "-f", "-")
 	removeAfter(t, "storageclass", "volumes-"+name)
 }
 
@@ -99,30 +111,43 @@ type used struct {
 // it. No scheduler is asked: this is about the volume.
 func request(t *testing.T, claim, className, size string) {
 	t.Helper()
+	ask(t, claim, className, size, "volume.kubernetes.io/selected-node: "+volumesNode, "nodeName: "+volumesNode)
+}
+
+// ask makes a claim with an annotation, and a pod that uses it, placed by nodeName
+// or schedulerName.
+func ask(t *testing.T, claim, className, size, annotation, place string) {
+	t.Helper()
 	apply(t, fmt.Sprintf(`
 apiVersion: v1
 kind: PersistentVolumeClaim
-metadata: {name: %[1]s, namespace: volumes, annotations: {volume.kubernetes.io/selected-node: %[4]s}}
+metadata: {name: %[1]s, namespace: volumes, annotations: {%[4]s}}
 spec: {storageClassName: volumes-%[2]s, accessModes: [ReadWriteOnce], resources: {requests: {storage: %[3]s}}}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: %[1]s, namespace: volumes}
 spec:
-  nodeName: %[4]s
+  %[5]s
   automountServiceAccountToken: false
   terminationGracePeriodSeconds: 0
   containers:
   - {name: pause, image: "berth.local/pause:dev", imagePullPolicy: IfNotPresent, volumeMounts: [{name: data, mountPath: /data}]}
   volumes:
   - {name: data, persistentVolumeClaim: {claimName: %[1]s}}
-`, claim, className, size, volumesNode), "-f", "-")
+`, claim, className, size, annotation, place), "-f", "-")
 }
 
 // placed makes claim and pod and waits until the volume is in use.
 func placed(t *testing.T, claim, className, size string) used {
 	t.Helper()
 	request(t, claim, className, size)
+	return mounted(t, claim, className)
+}
+
+// mounted waits until a claim's pod runs, and finds its volume.
+func mounted(t *testing.T, claim, className string) used {
+	t.Helper()
 	v := used{claim: claim, class: className}
 	eventually(t, "pod "+claim+" runs", func(ctx context.Context) error {
 		pod, err := suite.client.CoreV1().Pods(volumesNamespace).Get(ctx, claim, metav1.GetOptions{})
@@ -226,12 +251,18 @@ func (v used) deleteClaim(t *testing.T) {
 	})
 }
 
-// trash deletes the claim as somebody who does not want the data any more.
-func (v used) trash(t *testing.T) {
+// disown sets the policy of somebody who does not want the data any more.
+func (v used) disown(t *testing.T) {
 	t.Helper()
 	eventually(t, "the policy is Delete", func(ctx context.Context) error {
 		return kubectl(ctx, "", "patch", "pv", v.pv, "-p", `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
 	})
+}
+
+// trash deletes the claim, and its volume with it.
+func (v used) trash(t *testing.T) {
+	t.Helper()
+	v.disown(t)
 	v.deleteClaim(t)
 	eventually(t, "the volume is in the trash, its PersistentVolume gone", func(ctx context.Context) error {
 		_, err := suite.client.CoreV1().PersistentVolumes().Get(ctx, v.pv, metav1.GetOptions{})
