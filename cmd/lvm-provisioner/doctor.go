@@ -21,10 +21,11 @@ func (c *doctorCommand) command() *cobra.Command {
 		Short: "Look for what makes lvm unsafe, or soon unusable, on this machine",
 		Long: `Look for what makes lvm unsafe, or soon unusable, on this machine: a lock
 directory, archive or configuration that only this container sees (the agent looks
-for these too, and writes nothing meanwhile), missing disks, names or
-UUIDs that are there twice, volume groups of another system ID, metadata areas and
-thin pools that fill up. It changes nothing. Ends with code 1 when it found something,
-and with 2 when it could not look.`,
+for these too, and writes nothing meanwhile), missing disks, volumes that lvm does
+not call healthy, as one of raid1 that lost a copy, names or UUIDs that are there
+twice, volume groups of another system ID, metadata areas and thin pools that fill up.
+It changes nothing. Ends with code 1 when it found something, and with 2 when it could
+not look.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.Validate(); err != nil {
@@ -97,6 +98,10 @@ func examine(report *lvm.Report) []lvm.Finding {
 		for _, lv := range vg.LVs {
 			if lv.Err != nil {
 				add(vg.Name+"/"+lv.Name, "put back what was there; while it is away the volume is not served", "%v", lv.Err)
+			}
+			if lv.Health != "" && (lv.Health != lvm.HealthPartial || vg.MissingPVs == 0) {
+				meaning, fix := lvm.Remedy(lv.Health, vg.Name+"/"+lv.Name)
+				add(vg.Name+"/"+lv.Name, fix, "lvm calls it %q: %s", lv.Health, meaning)
 			}
 			if lv.IsThinPool() && max(lv.DataPercent, lv.MetadataPercent) >= 80 {
 				add(vg.Name+"/"+lv.Name, "lvextend the pool before it is full: full, it damages the file systems in it", "data %.0f%%, metadata %.0f%% full", lv.DataPercent, lv.MetadataPercent)

@@ -18,6 +18,10 @@ func TestDoctor(t *testing.T) {
 		"system ID": {func(vg *lvm.VG) { vg.SystemID = "old" }, "system ID old"},
 		"metadata":  {func(vg *lvm.VG) { vg.MetadataFree = 1000 }, "1000 of 1044480 bytes"},
 		"duplicate": {func(vg *lvm.VG) { vg.PVs = append(vg.PVs, lvm.PV{UUID: "p", Name: "/dev/b"}) }, "has UUID p, as has /dev/a"},
+		"lost copy": {func(vg *lvm.VG) { vg.LVs = []lvm.LV{{Name: "a", Health: lvm.HealthRefresh}} }, `lvm calls it "refresh needed"`},
+		"lost disk": {func(vg *lvm.VG) {
+			vg.MissingPVs, vg.LVs = 1, []lvm.LV{{Name: "a", Health: lvm.HealthPartial}} // said once, of the group
+		}, "1 physical volumes are missing"},
 		"thin pool": {func(vg *lvm.VG) { vg.LVs = []lvm.LV{{Name: "pool", Attr: "twi-a-tz--", DataPercent: 91}} }, "data 91%"},
 	} {
 		vg := good

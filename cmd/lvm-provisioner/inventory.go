@@ -87,7 +87,9 @@ type volumeLine struct {
 	Generation  int         `json:"generation,omitempty"`
 	APIServer   string      `json:"apiServer,omitempty"`
 	TrashUntil  *time.Time  `json:"trashUntil,omitempty"`
-	Problem     string      `json:"problem,omitempty"`
+	// Health is what lvm says is wrong with the volume, or with the thin pool it lives in.
+	Health  string `json:"health,omitempty"`
+	Problem string `json:"problem,omitempty"`
 }
 
 type memberLine struct {
@@ -111,6 +113,7 @@ func newInventory(report *lvm.Report) inventory {
 			VolumeGroup: v.VG.Name, Name: v.LV.Name, UUID: v.LV.UUID, Size: v.LV.Size, State: v.State(), Active: v.LV.Active,
 			Namespace: t.Namespace, Claim: t.Claim, Class: t.Class, FSType: t.FSType, FSUUID: t.FSUUID, Generation: t.Generation, APIServer: t.APIServer,
 		}
+		line.Health, _ = v.VG.Health(v.LV)
 		if m := t.Member; !m.IsZero() {
 			line.Member = &memberLine{m.StatefulSet, m.Ordinal, m.Replicas}
 		}
@@ -137,7 +140,7 @@ func (inv inventory) table(w io.Writer) {
 	}
 	groups.Render()
 	fmt.Fprintln(w)
-	volumes := newTable(w, "CLAIM", "MEMBER", "STATE", "ACTIVE", "SIZE", "VOLUME", "LV UUID", "IN TRASH UNTIL", "PROBLEM")
+	volumes := newTable(w, "CLAIM", "MEMBER", "STATE", "ACTIVE", "SIZE", "VOLUME", "LV UUID", "IN TRASH UNTIL", "HEALTH", "PROBLEM")
 	for _, v := range inv.Volumes {
 		member := "-"
 		if m := v.Member; m != nil {
@@ -147,7 +150,7 @@ func (inv inventory) table(w io.Writer) {
 		if v.TrashUntil != nil {
 			until = v.TrashUntil.Format(time.RFC3339)
 		}
-		volumes.AppendRow(table.Row{v.Namespace + "/" + v.Claim, member, v.State, v.Active, size(v.Size), v.VolumeGroup + "/" + v.Name, v.UUID, until, v.Problem})
+		volumes.AppendRow(table.Row{v.Namespace + "/" + v.Claim, member, v.State, v.Active, size(v.Size), v.VolumeGroup + "/" + v.Name, v.UUID, until, v.Health, v.Problem})
 	}
 	volumes.SuppressEmptyColumns()
 	volumes.Render()

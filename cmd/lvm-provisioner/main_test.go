@@ -116,6 +116,26 @@ func TestInventoryShowsHomes(t *testing.T) {
 	}
 }
 
+// What lvm says of a volume has a field and a column while there is something to say.
+func TestInventoryShowsHealth(t *testing.T) {
+	disk := lvmtest.NewDisk(64, "berth")
+	tags := volume.Tags{Namespace: "db", Claim: "data-galera-0", Class: "berth", FSType: "ext4", FSUUID: "fs", State: volume.Ready, Generation: 1, APIServer: "api"}
+	v := disk.Add("berth", lvmtest.Volume{Name: "copies", Extents: 3, Tags: tags.Encode()})
+	for _, health := range []string{"", lvm.HealthRefresh} {
+		v.Health = health
+		report, err := lvm.New(disk).Report(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv := newInventory(report)
+		var out bytes.Buffer
+		inv.table(&out)
+		if got := inv.Volumes[0].Health; got != health || strings.Contains(out.String(), "HEALTH") != (health != "") || !strings.Contains(out.String(), health) {
+			t.Errorf("health %q is shown as %q in\n%s", health, got, &out)
+		}
+	}
+}
+
 func TestInventoryTable(t *testing.T) {
 	var out bytes.Buffer
 	testInventory(t).table(&out)

@@ -62,6 +62,10 @@ type LV struct {
 	Attr string
 	// Pool is the name of the thin pool that a thin volume lives in.
 	Pool string
+	// Health is what lvm says is wrong with the volume (lv_health_status), "" that it knows
+	// of nothing. Of one that is not active it knows only whether a disk is missing. The
+	// values are beside HealthPartial.
+	Health string
 	// DataPercent and MetadataPercent are the fill of an active thin pool, else 0.
 	DataPercent, MetadataPercent float64
 	// Err says, of a directory, why it is not what was made; without Tags its record
@@ -116,7 +120,7 @@ var reportArgs = []string{
 	"fullreport", "--reportformat", "json", "--units", "b", "--nosuffix",
 	"--configreport", "vg", "-o", "vg_uuid,vg_name,vg_size,vg_free,vg_extent_size,vg_missing_pv_count,vg_seqno,vg_tags,vg_mda_size,vg_mda_free,vg_systemid",
 	"--configreport", "pv", "-o", "pv_uuid,pv_name,pv_size,pv_free,pv_missing",
-	"--configreport", "lv", "-o", "lv_uuid,lv_name,lv_dm_path,lv_size,lv_tags,lv_kernel_major,lv_attr,pool_lv,data_percent,metadata_percent",
+	"--configreport", "lv", "-o", "lv_uuid,lv_name,lv_dm_path,lv_size,lv_tags,lv_kernel_major,lv_attr,lv_health_status,pool_lv,data_percent,metadata_percent",
 	"--configreport", "pvseg", "-o", "pvseg_start",
 	"--configreport", "seg", "-o", "seg_start",
 }
@@ -206,7 +210,7 @@ func parseVG(head row, pvs, lvs []row) (VG, error) {
 		lv := LV{
 			UUID: c.text("lv_uuid"), Name: c.text("lv_name"), Path: c.text("lv_dm_path"),
 			Size: c.number("lv_size"), Active: c.number("lv_kernel_major") >= 0,
-			Tags: list(row["lv_tags"]), Attr: c.text("lv_attr"), Pool: row["pool_lv"],
+			Tags: list(row["lv_tags"]), Attr: c.text("lv_attr"), Pool: row["pool_lv"], Health: row["lv_health_status"],
 			DataPercent: c.percent("data_percent"), MetadataPercent: c.percent("metadata_percent"),
 		}
 		vg.LVs = append(vg.LVs, lv)

@@ -28,6 +28,35 @@ func TestParseReport(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
+
+	failed := strings.Replace(string(out), `"lv_health_status":""`, `"lv_health_status":"refresh needed"`, 1)
+	if got, err = ParseReport([]byte(failed)); err != nil || got.VGs[0].LVs[0].Health != HealthRefresh {
+		t.Errorf("a volume that needs a refresh: %+v, %v", got, err)
+	}
+}
+
+// A word of lvm's that nobody has heard of is passed on like the others.
+func TestHealth(t *testing.T) {
+	vg := VG{Name: "vg", LVs: []LV{{Name: "pool", Attr: "twi-a-tz--", Health: HealthOutOfData}}}
+	for name, c := range map[string]struct {
+		lv              LV
+		health, of, fix string
+	}{
+		"well":           {LV{Name: "a"}, "", "vg/a", ""},
+		"a lost copy":    {LV{Name: "a", Health: HealthRefresh}, HealthRefresh, "vg/a", "lvchange --refresh vg/a"},
+		"copies differ":  {LV{Name: "a", Health: HealthMismatches}, HealthMismatches, "vg/a", "lvchange --syncaction repair vg/a"},
+		"a full pool":    {LV{Name: "a", Pool: "pool"}, HealthOutOfData, "vg/pool", "lvextend -L +SIZE vg/pool"},
+		"its own before": {LV{Name: "a", Pool: "pool", Health: HealthPartial}, HealthPartial, "vg/a", "bring the disk back"},
+		"a new word":     {LV{Name: "a", Health: "repair needed"}, "repair needed", "vg/a", "lvs -a -o lv_name,lv_attr,lv_health_status,devices vg,"},
+	} {
+		health, of := vg.Health(c.lv)
+		if health != c.health || of != c.of {
+			t.Errorf("%s: %q of %s, want %q of %s", name, health, of, c.health, c.of)
+		}
+		if _, fix := Remedy(health, of); health != "" && !strings.Contains(fix, c.fix) {
+			t.Errorf("%s: remedy %q does not say %q", name, fix, c.fix)
+		}
+	}
 }
 
 func TestParseReportRefuses(t *testing.T) {

@@ -217,7 +217,7 @@ func shape(vg lvm.VG) string {
 	slices.SortFunc(vg.LVs, func(x, y lvm.LV) int { return cmp.Compare(x.Name, y.Name) })
 	for _, lv := range vg.LVs {
 		slices.Sort(lv.Tags)
-		fmt.Fprintf(&b, "%s %s size %d tags %q active %v kind %.1s pool %q\n", lv.Name, lv.Path, lv.Size, lv.Tags, lv.Active, lv.Attr, lv.Pool)
+		fmt.Fprintf(&b, "%s %s size %d tags %q active %v kind %.1s pool %q health %q\n", lv.Name, lv.Path, lv.Size, lv.Tags, lv.Active, lv.Attr, lv.Pool, lv.Health)
 	}
 	return b.String()
 }

@@ -13,6 +13,7 @@ import (
 // Metrics are the numbers that the agent shows about its node.
 type Metrics struct {
 	volumes   *prometheus.GaugeVec
+	unhealthy *prometheus.GaugeVec
 	free      *prometheus.GaugeVec
 	size      *prometheus.GaugeVec
 	metadata  *prometheus.GaugeVec
@@ -32,6 +33,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 		volumes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_volumes", Help: "Logical volumes of Berth on this node by volume group and state; state unreadable has tags that cannot be read.",
 		}, []string{"vg", "state"}),
+		unhealthy: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "berth_volumes_unhealthy", Help: "Volumes in state ready that lvm does not call healthy, by volume group and what it says (lv_health_status of the volume or its thin pool).",
+		}, []string{"vg", "health"}),
 		free: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "berth_volume_group_free_bytes", Help: "Unallocated bytes of a volume group that a StorageClass names or that holds volumes of Berth.",
 		}, []string{"vg"}),
@@ -68,7 +72,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "berth_orphan_bytes", Help: "Bytes of such volumes.",
 		}, []string{"vg", "kind"}),
 	}
-	registry.MustRegister(m.volumes, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes, m.adoption, m.orphans, m.orphanBytes, m.lockWait, m.refused)
+	registry.MustRegister(m.volumes, m.unhealthy, m.free, m.size, m.metadata, m.commands, m.adoptions, m.passes, m.adoption, m.orphans, m.orphanBytes, m.lockWait, m.refused)
 	return m
 }
 
@@ -95,6 +99,7 @@ func (m *Metrics) observe(vgs []lvm.VG, volumes []Volume) {
 	m.size.Reset()
 	m.metadata.Reset()
 	m.volumes.Reset()
+	m.unhealthy.Reset()
 	for _, vg := range vgs {
 		m.free.WithLabelValues(vg.Name).Set(float64(vg.Free))
 		m.size.WithLabelValues(vg.Name).Set(float64(vg.Size))
@@ -102,6 +107,9 @@ func (m *Metrics) observe(vgs []lvm.VG, volumes []Volume) {
 	}
 	for _, v := range volumes {
 		m.volumes.WithLabelValues(v.VG.Name, v.State()).Inc()
+		if health, _ := v.health(); health != "" {
+			m.unhealthy.WithLabelValues(v.VG.Name, health).Inc()
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ func (a *Agent) pass(ctx context.Context) error {
 	a.sayUnsafe(f.node)
 	vgs := f.relevant()
 	a.metrics.observe(vgs, f.volumes)
+	a.sayUnhealthy(f.node, vgs, f.volumes)
 	if err := a.label(ctx, f.node, vgs); err != nil {
 		return err
 	}
@@ -84,7 +85,11 @@ func (a *Agent) pass(ctx context.Context) error {
 	}
 	for i, v := range f.volumes {
 		if r, ok := isReason(answers[i]); ok {
-			a.notices.say(f.node, v.LV.UUID, r)
+			about := v.LV.UUID
+			if r.Code == CodeVGPartial {
+				about = v.VG.UUID // sayUnhealthy has said it
+			}
+			a.notices.say(f.node, about, r)
 			if pvs, err := a.pvsOf(v); err != nil || len(pvs) == 0 || r.Code == CodePVReservedElse {
 				hidden.Insert(v.VG.UUID)
 			}

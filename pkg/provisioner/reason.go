@@ -37,6 +37,7 @@ const (
 	CodeVolumeTooSmall   = "VolumeTooSmall"
 	CodeClassDiffers     = "StorageClassDiffers"
 	CodeNotAvailable     = "VolumeNotAvailable"
+	CodeDegraded         = "VolumeDegraded"
 	CodeContentUnknown   = "VolumeContentUnknown"
 	CodePVAmbiguous      = "PersistentVolumeAmbiguous"
 	CodePVReservedElse   = "PersistentVolumeReservedElsewhere"
@@ -176,6 +177,16 @@ func classDiffers(v Volume, class string) Reason {
 
 func notAvailable(v Volume, err error) Reason {
 	return Reason{CodeNotAvailable, fmt.Sprintf("%s (%s/%s) is not served: %v", v, v.Tags.Namespace, v.Tags.Claim, err)}
+}
+
+func degraded(v Volume, node, health, of string) Reason {
+	meaning, fix := lvm.Remedy(health, of)
+	called := "it"
+	if of != v.String() {
+		called = of + ", in which it lives,"
+	}
+	return Reason{CodeDegraded, fmt.Sprintf("%s (%s/%s) on node %s: lvm calls %s %q: %s; the agent only tells it: %s",
+		v, v.Tags.Namespace, v.Tags.Claim, node, called, health, meaning, fix)}
 }
 
 func contentUnknown(v Volume, found filesystem.Content) Reason {

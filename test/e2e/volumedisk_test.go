@@ -40,6 +40,7 @@ func TestVolumeLostDisk(t *testing.T) {
 		eventually(t, v.claim+" is served", v.whole)
 	}
 	wantEventSince(t, since, metav1.NamespaceDefault, "Node", volumesNode, "VolumeNotAvailable", lost.lvName)
+	wantEventSince(t, since, metav1.NamespaceDefault, "Node", volumesNode, "VolumeGroupPartial", "1 physical volumes of volume group \"berth\"")
 	execute(t, volumesNode, "sh", "-c", `echo "on one disk" >"$1/later" && sync -f "$1/later"`, "sh", mirror.dir)
 	request(t, "new", "plain", "64Mi")
 	wantEventSince(t, since, volumesNamespace, "PersistentVolumeClaim", "new", "ProvisioningFailed", "are missing, nothing is written to it")

@@ -5,9 +5,14 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -144,21 +149,72 @@ func failingCreating(t *testing.T) {
 	used{claim: claim}.deleteClaim(t)
 }
 
+// wantUnhealthy reads the metrics of the node's agent for the volumes that it does not
+// count as healthy.
+func wantUnhealthy(ctx context.Context, want ...string) error {
+	node, err := suite.client.CoreV1().Nodes().Get(ctx, volumesNode, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(node.Status.Addresses, func(a corev1.NodeAddress) bool { return a.Type == corev1.NodeInternalIP })
+	if i < 0 {
+		return fmt.Errorf("node %s has no address", volumesNode)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(node.Status.Addresses[i].Address, "9750")+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: suite.bed.DialContext, DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	all, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("read the agent's metrics: %s, %v", answer.Status, err)
+	}
+	var found []string
+	for line := range strings.Lines(string(all)) {
+		if strings.HasPrefix(line, "berth_volumes_unhealthy{") {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	if !slices.Equal(found, want) {
+		return fmt.Errorf("the agent counts %q, expected %q", found, want)
+	}
+	return nil
+}
+
 // failingCopy has one copy of a mirrored volume fail while a pod writes. The pod
-// notices nothing; a person has the copy brought up to date when its disk is well.
+// notices nothing; the agent tells it, for as long as it lasts, and a person has the
+// copy brought up to date when its disk is well.
 func failingCopy(t *testing.T) {
 	class(t, "copies", "type: raid1, fsType: ext4")
 	v := placed(t, "copies", "copies", "64Mi")
 	eventually(t, "both copies are the same", v.mirrored)
+	since := metav1.Now()
 	mend := fail(t, v.lvName+"_rimage_1", "error", "")
 	v.write(t)
 	v.holds(t)
 	if health := v.lvs(t, "lv_health_status"); health != "refresh needed" {
 		t.Errorf("lvm says %q of a volume of which one copy has failed", health)
 	}
+	wantEventSince(t, since.Time, metav1.NamespaceDefault, "Node", volumesNode, "VolumeDegraded", "berth/"+v.lvName+" ("+volumesNamespace+"/copies)",
+		`"refresh needed"`, "lvchange --refresh berth/"+v.lvName)
+	eventually(t, "the agent counts it", func(ctx context.Context) error {
+		return wantUnhealthy(ctx, `berth_volumes_unhealthy{health="refresh needed",vg="berth"} 1`)
+	})
+	if shown := execute(t, volumesNode, "/run/bed/bin/lvm-provisioner", "inventory"); !strings.Contains(shown, "refresh needed") {
+		t.Errorf("inventory does not show it:\n%s", shown)
+	}
+	if free, err := offers(t.Context()); err != nil || free["volumes-copies"] == 0 {
+		t.Errorf("free space beside it is offered no more: %v, %v", free, err)
+	}
 	mend()
 	execute(t, volumesNode, "lvm", "lvchange", "-q", "--refresh", "berth/"+v.lvName)
 	eventually(t, "both copies are the same again", v.mirrored)
+	eventually(t, "the agent counts it no more", func(ctx context.Context) error { return wantUnhealthy(ctx) })
 	v.holds(t)
 	v.remove(t)
 }

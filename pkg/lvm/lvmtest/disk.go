@@ -67,6 +67,8 @@ type Volume struct {
 	Open bool
 	// Incomplete makes a check of the file system find damage.
 	Incomplete bool
+	// Health is what lvm says is wrong with it, unless a disk that it lies on is missing.
+	Health string
 	// Wiped are the programs that wiped it.
 	Wiped []string
 	// Formats counts the runs of mkfs.
@@ -357,7 +359,7 @@ func (d *Disk) report() []byte {
 			s.LV = append(s.LV, row{
 				"lv_uuid": v.UUID, "lv_name": v.Name, "lv_dm_path": devicePath(g, v), "lv_size": number(v.Extents * ExtentSize),
 				"lv_tags": strings.Join(v.Tags, ","), "lv_kernel_major": major,
-				"lv_attr": attr(v), "pool_lv": v.Pool, "data_percent": "", "metadata_percent": "",
+				"lv_attr": attr(v), "lv_health_status": g.health(v), "pool_lv": v.Pool, "data_percent": "", "metadata_percent": "",
 			})
 		}
 		sections = append(sections, s)
