@@ -55,7 +55,9 @@ keeps the pod's label berth.dev/ready; and keeps the members' addresses on the v
 without an API server.
 
 A server that is in no Primary component for --non-primary-limit is shut down in order: it serves
-nobody, and what it holds may be needed. It reports, like the others, and one of them bootstraps.`,
+nobody, and what it holds may be needed. It reports, like the others, and one of them bootstraps.
+So is one that has lost a thread that applies write sets and commits nothing meanwhile, while some
+wait: it would be Joined for ever. It starts again, and joins by incremental transfer.`,
 		Example: `  galera-init sidecar --namespace=$(POD_NAMESPACE) --pod-name=$(POD_NAME) --pod-uid=$(POD_UID)
   galera-init sidecar --listen 127.0.0.1:9104     # probes and flushes only, without Kubernetes`,
 		Args: noArguments,
@@ -80,7 +82,7 @@ nobody, and what it holds may be needed. It reports, like the others, and one of
 	flags.DurationVar(&s.FlushInterval, "flush-interval", time.Second, "time between two flushes of the volume")
 	flags.DurationVar(&s.RecordInterval, "record-interval", 2*time.Second, "time between two looks at the server's position, for the volume and the label")
 	flags.DurationVar(&s.ObjectInterval, "object-interval", 10*time.Second, "least time between two writes of the position into the GaleraCluster object")
-	flags.DurationVar(&s.NonPrimaryLimit, "non-primary-limit", 30*time.Second, "how long a server may be in no Primary component before it is shut down, so that it can report; 0 means for ever")
+	flags.DurationVar(&s.NonPrimaryLimit, "non-primary-limit", 30*time.Second, "how long a server may be in no Primary component, or apply nothing for want of a thread, before it is shut down, so that it can report and join again; 0 means for ever")
 	return cmd
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/berth-dev/berth/pkg/wsrep"
 )
 
 // Answers of /group.
@@ -19,7 +21,10 @@ const (
 // groupOf says in which kind of component the server is, and which history a
 // Primary one runs.
 func (s *Sidecar) groupOf(ctx context.Context) (word, history string) {
-	status, err := s.Server.Status(ctx)
+	return groupWord(s.Server.Status(ctx))
+}
+
+func groupWord(status wsrep.Status, err error) (word, history string) {
 	switch {
 	case err != nil:
 		return starting, ""

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-dev/berth/pkg/member"
 	"github.com/berth-dev/berth/pkg/rebuild"
+	"github.com/berth-dev/berth/pkg/wsrep"
 )
 
 const (
@@ -21,8 +22,13 @@ const (
 	shutdowns = 2
 )
 
+// stalled is the word of leave, and never of /group, for a server that is in a
+// Primary component and has stopped to apply what it gets.
+const stalled = "stalled"
+
 // leave ends a server that has been in no Primary component for the limit, by
-// this process's own clock, so that it reports with the others. One that does not
+// this process's own clock, so that it reports with the others; and one that has
+// stalled for as long, so that it joins again. One that does not
 // answer is left alone, for it may be a joiner, unless there is nobody whom it
 // could join, or it is the one that was told to shut down.
 func (s *Sidecar) leave(ctx context.Context) {
@@ -32,13 +38,19 @@ func (s *Sidecar) leave(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	var f farewell
+	var last wsrep.Status
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		word, _ := s.groupOf(ctx)
+		status, err := s.Server.Status(ctx)
+		word, _ := groupWord(status, err)
+		if err == nil && status.LostApplier() && status.Committed == last.Committed {
+			word = stalled
+		}
+		last = status
 		start, stranded := s.ownServer(ctx, word)
 		if step := f.look(time.Now(), s.NonPrimaryLimit, word, start, stranded); step != stay {
 			s.end(ctx, word, step)
@@ -84,7 +96,7 @@ const (
 
 // farewell is the way of a server out of a group that it has lost.
 type farewell struct {
-	since time.Time // of the first look at which it was outside; zero when it was not
+	since time.Time // of the first look at which it was outside, or stalled; zero when it was not
 	asked int       // how often it was told to shut down
 	start string    // the container's start that was told
 }
@@ -92,7 +104,7 @@ type farewell struct {
 // look takes over what a look has shown, and answers what follows from it.
 func (f *farewell) look(now time.Time, limit time.Duration, word, start string, stranded bool) step {
 	told := f.asked > 0 && start != "" && start == f.start
-	if word != nonPrimary && !(word == starting && (stranded || told)) {
+	if word != nonPrimary && word != stalled && !(word == starting && (stranded || told)) {
 		*f = farewell{}
 		return stay
 	}
@@ -114,7 +126,11 @@ func (f *farewell) look(now time.Time, limit time.Duration, word, start string, 
 // the container's liveness probe.
 func (s *Sidecar) end(ctx context.Context, word string, how step) {
 	log := klog.FromContext(ctx)
-	log.Info("The server is in no Primary component: it is ended, so that it reports with the others", "group", word, "after", s.NonPrimaryLimit, "kill", how == kill)
+	why := "The server is in no Primary component: it is ended, so that it reports with the others"
+	if word == stalled {
+		why = "A thread of the server that applies write sets has ended, and nothing is applied any more: the server is ended, so that it joins again"
+	}
+	log.Info(why, "group", word, "after", s.NonPrimaryLimit, "kill", how == kill)
 	var err error
 	if how == shutdown {
 		err = s.Server.Shutdown(ctx)
@@ -122,6 +138,6 @@ func (s *Sidecar) end(ctx context.Context, word string, how step) {
 		err = os.WriteFile(member.EndFile(s.RunDir), nil, 0o640)
 	}
 	if err != nil {
-		log.Error(err, "The server that is in no Primary component cannot be ended: the others wait for it")
+		log.Error(err, "The server cannot be ended", "group", word)
 	}
 }

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-dev/berth/pkg/rebuild"
+	"github.com/berth-dev/berth/pkg/wsrep"
 )
 
 // TestFarewell plays looks a second apart, with a limit of two seconds.
@@ -30,6 +32,9 @@ func TestFarewell(t *testing.T) {
 			{starting, "b", false, stay}, {starting, "b", false, stay}, {starting, "b", false, stay}, {starting, "b", false, stay}},
 		"it ended, and nobody can say so": {{nonPrimary, "", false, stay}, {nonPrimary, "", false, stay}, {nonPrimary, "", false, shutdown},
 			{starting, "", false, stay}, {starting, "", false, stay}, {starting, "", false, stay}, {starting, "", false, stay}},
+		"it applies nothing any more, and does not end": {{stalled, "a", false, stay}, {stalled, "a", false, stay}, {stalled, "a", false, shutdown},
+			{starting, "a", false, stay}, {starting, "a", false, stay}, {starting, "a", false, kill}},
+		"it goes on":               {{stalled, "a", false, stay}, {stalled, "a", false, stay}, {inPrimary, "a", false, stay}, {stalled, "a", false, stay}},
 		"a joiner":                 {{starting, "a", false, stay}, {starting, "a", false, stay}, {starting, "a", false, stay}, {starting, "a", false, stay}},
 		"a joiner that joins none": {{starting, "a", true, stay}, {starting, "a", true, stay}, {starting, "a", true, kill}, {starting, "a", true, stay}},
 	} {
@@ -44,6 +49,52 @@ func TestFarewell(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// stalling is a server whose applier has ended; it notes that it was told to shut down.
+type stalling struct {
+	fakeServer
+	goesOn bool
+	told   chan struct{}
+}
+
+func (s *stalling) Status(ctx context.Context) (wsrep.Status, error) {
+	if s.goesOn {
+		s.status.Committed++
+	}
+	return s.fakeServer.Status(ctx)
+}
+
+func (s *stalling) Shutdown(context.Context) error {
+	s.told <- struct{}{}
+	return nil
+}
+
+// TestStalled lets the sidecar look at a server that applies nothing any more, and at
+// one that has lost a thread and goes on all the same.
+func TestStalled(t *testing.T) {
+	status := synced(117)
+	status.State, status.Queued, status.Appliers, status.Wanted = "3", 1203, 1, 2
+	for _, goesOn := range []bool{false, true} {
+		s, _, _ := newSidecar(t)
+		server := &stalling{fakeServer{status: status}, goesOn, make(chan struct{}, 9)}
+		s.Server, s.NonPrimaryLimit = server, time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), 4500*time.Millisecond)
+		ended := make(chan struct{})
+		go func() { s.leave(ctx); close(ended) }()
+		select {
+		case <-server.told:
+			if goesOn {
+				t.Error("a server that goes on is ended")
+			}
+		case <-ctx.Done():
+			if !goesOn {
+				t.Error("a server that has stalled is left alone")
+			}
+		}
+		cancel()
+		<-ended
 	}
 }
 

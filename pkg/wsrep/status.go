@@ -3,6 +3,7 @@ package wsrep
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -67,6 +68,11 @@ type Status struct {
 	UUID      string   // wsrep_cluster_state_uuid: the history that the component runs
 	Committed int64    // wsrep_last_committed
 	View      []string // IP addresses in wsrep_incoming_addresses: the component's members
+	Queued    int64    // wsrep_local_recv_queue: write sets that wait to be applied
+	// Appliers are the threads that apply write sets (wsrep_applier_thread_count), Wanted
+	// how many there should be (wsrep_slave_threads). Servers of MySQL do not tell:
+	// Appliers is -1 then.
+	Appliers, Wanted int
 }
 
 // Status asks the server.
@@ -74,27 +80,37 @@ func (s *Server) Status(ctx context.Context) (Status, error) {
 	// SHOW is understood by MariaDB and by MySQL, which keep the table behind it in
 	// different places.
 	const query = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_local_state', 'wsrep_cluster_status', 'wsrep_ready'," +
-		" 'wsrep_cluster_state_uuid', 'wsrep_last_committed', 'wsrep_incoming_addresses')"
-	rows, err := s.db.QueryContext(ctx, query)
-	if err != nil {
+		" 'wsrep_cluster_state_uuid', 'wsrep_last_committed', 'wsrep_incoming_addresses', 'wsrep_local_recv_queue', 'wsrep_applier_thread_count')"
+	status := Status{Appliers: -1}
+	if err := s.show(ctx, query, &status); err != nil {
 		return Status{}, fmt.Errorf("ask the server for its state: %w", err)
 	}
+	// What a server does not have is no error here.
+	const settings = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_reject_queries', 'wsrep_slave_threads')"
+	if err := s.show(ctx, settings, &status); err != nil {
+		return Status{}, fmt.Errorf("ask the server for its settings: %w", err)
+	}
+	if status.Rejects == "" {
+		return Status{}, errors.New("the server does not tell whether it rejects queries (wsrep_reject_queries)")
+	}
+	return status, nil
+}
+
+// show reads rows of a name and its value.
+func (s *Server) show(ctx context.Context, query string, into *Status) error {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
 	defer rows.Close()
-	var status Status
 	for rows.Next() {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {
-			return Status{}, fmt.Errorf("ask the server for its state: %w", err)
+			return err
 		}
-		status.set(strings.ToLower(name), value)
+		into.set(strings.ToLower(name), value)
 	}
-	if err := rows.Err(); err != nil {
-		return Status{}, fmt.Errorf("ask the server for its state: %w", err)
-	}
-	if err := s.db.QueryRowContext(ctx, "SELECT @@GLOBAL.wsrep_reject_queries").Scan(&status.Rejects); err != nil {
-		return Status{}, fmt.Errorf("ask the server whether it rejects queries: %w", err)
-	}
-	return status, nil
+	return rows.Err()
 }
 
 func (s *Status) set(name, value string) {
@@ -114,6 +130,14 @@ func (s *Status) set(name, value string) {
 		}
 	case "wsrep_incoming_addresses":
 		s.View = addresses(value)
+	case "wsrep_reject_queries":
+		s.Rejects = value
+	case "wsrep_local_recv_queue":
+		s.Queued, _ = strconv.ParseInt(value, 10, 64)
+	case "wsrep_applier_thread_count":
+		s.Appliers, _ = strconv.Atoi(value)
+	case "wsrep_slave_threads":
+		s.Wanted, _ = strconv.Atoi(value)
 	}
 }
 
@@ -143,6 +167,14 @@ func (s *Server) FlushLogs(ctx context.Context) error {
 
 // InPrimary says whether the server is a part of a Primary component.
 func (s Status) InPrimary() bool { return s.Cluster == "Primary" }
+
+// LostApplier says that a thread that applies write sets has ended by itself while some
+// wait. All are applied in order, so the rest may wait for what it had in hand for ever.
+// Galera ends it, and not the server, when it cannot read a write set ("Failed to process
+// action WRITESET": GcsActionSource::process of galera/src/gcs_action_source.cpp).
+func (s Status) LostApplier() bool {
+	return s.InPrimary() && s.Appliers >= 0 && s.Appliers < s.Wanted && s.Queued > 0
+}
 
 // Position is how far the server has come; Undefined while it has no data of the
 // component's history yet.

@@ -5,6 +5,30 @@ import (
 	"testing"
 )
 
+func TestLostApplier(t *testing.T) {
+	lost := Status{State: "3", Cluster: "Primary", Queued: 1203, Appliers: 1, Wanted: 2}
+	for name, c := range map[string]struct {
+		change func(*Status)
+		want   bool
+	}{
+		"one of two has ended":        {func(*Status) {}, true},
+		"the only one has ended":      {func(s *Status) { s.Appliers, s.Wanted = 0, 1 }, true},
+		"synced":                      {func(s *Status) { s.State = "4" }, true},
+		"all are there":               {func(s *Status) { s.Appliers = 2 }, false},
+		"more than there should be":   {func(s *Status) { s.Appliers = 4 }, false},
+		"nothing waits":               {func(s *Status) { s.Queued = 0 }, false},
+		"in no Primary component":     {func(s *Status) { s.Cluster = "non-Primary" }, false},
+		"a server that does not tell": {func(s *Status) { s.Appliers = -1 }, false},
+		"neither how many there are":  {func(s *Status) { s.Appliers, s.Wanted = -1, 0 }, false},
+	} {
+		s := lost
+		c.change(&s)
+		if got := s.LostApplier(); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 func TestUnfit(t *testing.T) {
 	fit := Status{State: "4", Cluster: "Primary", Ready: "ON", Rejects: "NONE"}
 	tests := []struct {
