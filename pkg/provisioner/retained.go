@@ -40,7 +40,7 @@ func (a *Agent) keepRetained(ctx context.Context, v Volume, pvs []*corev1.Persis
 		return retainedInTrash(v, pv.Name, s.equal[0].name)
 	}
 	if err := a.noSibling(v.VG, v.Tags); err != nil {
-		return err
+		return retainedInTrash(v, pv.Name, err.Error())
 	}
 	if v, err = takeOut(ctx, a.lvm, v); err != nil {
 		return fmt.Errorf("take %s out of the trash: %w", v, err)

@@ -138,6 +138,6 @@ func (s *Sidecar) end(ctx context.Context, word string, how step) {
 		err = os.WriteFile(member.EndFile(s.RunDir), nil, 0o640)
 	}
 	if err != nil {
-		log.Error(err, "The server cannot be ended", "group", word)
+		log.Error(err, "The server cannot be ended, which is tried again; if it stays as it is, delete the pod", "group", word)
 	}
 }

@@ -135,7 +135,9 @@ func (s *Status) set(name, value string) {
 	case "wsrep_local_recv_queue":
 		s.Queued, _ = strconv.ParseInt(value, 10, 64)
 	case "wsrep_applier_thread_count":
-		s.Appliers, _ = strconv.Atoi(value)
+		if n, err := strconv.Atoi(value); err == nil { // else nothing is known
+			s.Appliers = n
+		}
 	case "wsrep_slave_threads":
 		s.Wanted, _ = strconv.Atoi(value)
 	}
@@ -171,9 +173,11 @@ func (s Status) InPrimary() bool { return s.Cluster == "Primary" }
 // LostApplier says that a thread that applies write sets has ended by itself while some
 // wait. All are applied in order, so the rest may wait for what it had in hand for ever.
 // Galera ends it, and not the server, when it cannot read a write set ("Failed to process
-// action WRITESET": GcsActionSource::process of galera/src/gcs_action_source.cpp).
+// action WRITESET": GcsActionSource::process of galera/src/gcs_action_source.cpp). It is
+// said of Joined and Synced servers only: a joiner may not have all threads yet, and a
+// donor is not to be disturbed.
 func (s Status) LostApplier() bool {
-	return s.InPrimary() && s.Appliers >= 0 && s.Appliers < s.Wanted && s.Queued > 0
+	return s.InPrimary() && (s.State == "3" || s.State == "4") && s.Appliers >= 0 && s.Appliers < s.Wanted && s.Queued > 0
 }
 
 // Position is how far the server has come; Undefined while it has no data of the
