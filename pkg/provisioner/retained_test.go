@@ -1,6 +1,7 @@
 package provisioner
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,6 +34,17 @@ func (f *fixture) serves(lv *lvmtest.Volume) bool {
 	pv := f.onePV()
 	return f.stateOf(lv) == volume.Ready && lv.Data && lv.Formats == 1 && lv.Name == volume.LVName("db", "data-galera-0") &&
 		pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimRetain && pv.Spec.ClaimRef.Name == "data-galera-0" && pv.Spec.ClaimRef.UID == ""
+}
+
+func (f *fixture) onePVOf(claim string) corev1.PersistentVolume {
+	f.t.Helper()
+	pvs := slices.DeleteFunc(f.pvs(), func(pv corev1.PersistentVolume) bool {
+		return pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.Name != claim
+	})
+	if len(pvs) != 1 {
+		f.t.Fatalf("%d PVs of %s, want 1", len(pvs), claim)
+	}
+	return pvs[0]
 }
 
 func (f *fixture) stateOf(lv *lvmtest.Volume) volume.State {
@@ -75,6 +87,21 @@ func TestRetainedInTrashAndAnother(t *testing.T) {
 		t.Errorf("beside another volume of its claim: %s", state)
 	}
 	f.wantEvent(CodeRetainedInTrash, pv.Name, lv.UUID)
+}
+
+// Nor where a sibling has moved in meanwhile: one disk would take both (I4).
+func TestRetainedInTrashBesideASibling(t *testing.T) {
+	f := newFixture(t)
+	pv, lv := f.cutShort()
+	f.mustProvision("data-galera-1")
+	sibling := f.onePVOf("data-galera-1").Annotations[volume.AnnotationLVUUID]
+	pv.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
+	f.update(&pv)
+	f.pass()
+	if state := f.stateOf(lv); state != volume.Trash || lv.Active {
+		t.Errorf("beside a sibling: %s, active %t", state, lv.Active)
+	}
+	f.wantEvent(CodeRetainedInTrash, pv.Name, lv.UUID, sibling)
 }
 
 // undelete takes back the word that the volume is to be deleted, or does nothing.
