@@ -89,15 +89,17 @@ type Agent struct {
 	wake     chan struct{}
 	lastPass atomic.Pointer[passResult]
 	// groups holds the UUIDs of the volume groups seen here, to tell the PVs
-	// that matter from those of other nodes. looked is closed when it holds those of
-	// the first report.
+	// that matter from those of other nodes.
 	groups sync.Map
-	looked chan struct{}
+	// ask has the library look at a PV, see askAgain.
+	ask func(pv *corev1.PersistentVolume)
 
 	// mu is held by whoever works on the disks: a pass, or a claim being served.
 	mu sync.Mutex
 	// seqnos are those of the volume groups' metadata in the last report, by name.
-	seqnos  map[string]int
+	seqnos map[string]int
+	// present are the volumes of the last pass, by LV UUID.
+	present map[string]bool
 	notices *notices
 	// verified holds the UUIDs of the volumes whose content was seen to be right
 	// since this process started.
@@ -148,7 +150,7 @@ func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 	return &Agent{
 		view: v, node: cfg.Node, interval: cfg.Interval, writers: cmp.Or(cfg.Writers, DefaultWriters), links: cfg.Links, client: cfg.Client,
 		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events, watch: cfg.Watch,
-		wake: make(chan struct{}, 1), looked: make(chan struct{}), notices: newNotices(events), verified: map[string]bool{},
+		wake: make(chan struct{}, 1), ask: func(*corev1.PersistentVolume) {}, notices: newNotices(events), verified: map[string]bool{},
 		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), recorded: map[string]time.Time{},
 	}
 }
@@ -209,10 +211,12 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 			pvs.HasSynced, claims.HasSynced, classes.Informer().HasSynced, nodes.Informer().HasSynced, pods.Informer().HasSynced, capacities.Informer().HasSynced,
 		},
 	}
+	asked := &asking{SharedIndexInformer: pvs}
+	agent.ask = asked.again
 	s.provisioner = controller.NewProvisionController(klog.FromContext(ctx), cfg.Client, volume.Provisioner, agent,
 		// One agent a node acts on its own claims; there is nothing to elect.
 		controller.LeaderElection(false),
-		controller.ClaimsInformer(claims), controller.VolumesInformer(pvs), controller.ClassesInformer(classes.Informer()),
+		controller.ClaimsInformer(claims), controller.VolumesInformer(asked), controller.ClassesInformer(classes.Informer()),
 		// The queue store saves a PV for as long as it takes. The default store
 		// gives up after a minute and deletes the volume.
 		controller.CreateProvisionedPVLimiter(retry()),
@@ -239,15 +243,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.agent.test(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		// A deletion that is asked about before would be taken for another node's, and
-		// be asked about again at the next resync only.
-		select {
-		case <-s.agent.looked:
-			s.provisioner.Run(ctx)
-		case <-ctx.Done():
-		}
-	})
+	wg.Go(func() { s.provisioner.Run(ctx) })
 	wg.Go(func() { s.agent.watchGroups(ctx) })
 	s.agent.loop(ctx)
 	wg.Wait()

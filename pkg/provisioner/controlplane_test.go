@@ -6,6 +6,7 @@ import (
 	"context"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,12 +60,12 @@ func startControlPlane(t *testing.T) *controlPlane {
 }
 
 // agent runs an agent with the token that its pod would have.
-func (cp *controlPlane) agent(disk *lvmtest.Disk, links Links) (stop func()) {
+func (cp *controlPlane) agent(disk lvm.Runner, links Links) (stop func()) {
 	cp.t.Helper()
 	return cp.agentOn(nodeName, disk, links)
 }
 
-func (cp *controlPlane) agentOn(node string, disk *lvmtest.Disk, links Links) (stop func()) {
+func (cp *controlPlane) agentOn(node string, disk lvm.Runner, links Links) (stop func()) {
 	cp.t.Helper()
 	client := cp.agentOf(node)
 	_, ctx := ktesting.NewTestContext(cp.t)
@@ -84,6 +85,14 @@ func (cp *controlPlane) agentOn(node string, disk *lvmtest.Disk, links Links) (s
 			cp.t.Error(err)
 		}
 	}
+}
+
+// bay is a machine whose disks can be changed while it runs.
+type bay struct{ atomic.Pointer[lvmtest.Disk] }
+
+// Run implements lvm.Runner.
+func (b *bay) Run(ctx context.Context, site, name string, args ...string) ([]byte, error) {
+	return b.Load().Run(ctx, site, name, args...)
 }
 
 func TestControlPlane(t *testing.T) {
@@ -160,7 +169,7 @@ func TestControlPlane(t *testing.T) {
 	cp.Stop()
 	disk.PowerCycle()
 	cp = startControlPlane(t)
-	defer cp.agent(disk, links)()
+	stopAgent = cp.agent(disk, links)
 	cp.until("PV published from tags", func(ctx context.Context) bool {
 		pv, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
 		return err == nil && pv.Status.Phase == corev1.VolumeAvailable
@@ -191,6 +200,24 @@ func TestControlPlane(t *testing.T) {
 	if again := cp.bound("data-galera-0"); again != first {
 		t.Errorf("the claim was bound to %s and is bound to %s", first, again)
 	}
+	// It is deleted while its agent is stopped, and its disks come to an agent that runs.
+	stopAgent()
+	cp.kubectl("", "annotate", "pv", first, volume.AnnotationConfirmDelete+"="+lv.UUID)
+	cp.kubectl("", "patch", "pv", first, "-p", `{"spec":{"persistentVolumeReclaimPolicy":"Delete"}}`)
+	cp.delete("data-galera-0")
+	cp.until("PV released", func(ctx context.Context) bool {
+		pv, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
+		return err == nil && pv.Status.Phase == corev1.VolumeReleased
+	})
+	var machine bay
+	machine.Store(lvmtest.NewDisk(0))
+	defer cp.agent(&machine, links)()
+	cp.event(nodeName, `has no volume group "berth"`)
+	machine.Store(disk)
+	cp.until("PV of the volume that came gone", func(ctx context.Context) bool {
+		_, err := cp.client.CoreV1().PersistentVolumes().Get(ctx, first, metav1.GetOptions{})
+		return apierrors.IsNotFound(err)
+	})
 	if all := disk.Volumes(); len(all) != 1 || all[0] != lv || lv.Formats != 1 || len(disk.Violations()) != 0 {
 		t.Errorf("volumes: %+v, violations: %v", all, disk.Violations())
 	}

@@ -64,10 +64,8 @@ func (a *Agent) pass(ctx context.Context) error {
 	if err := a.label(ctx, f.node, vgs); err != nil {
 		return err
 	}
-	select {
-	case <-a.looked:
-	default:
-		close(a.looked)
+	if err := a.askAgain(f.volumes); err != nil {
+		return err
 	}
 	// While one volume that may be a claim's data is not on the API, free space
 	// of its volume group is not published either: the scheduler would take the
