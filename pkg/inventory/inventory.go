@@ -162,6 +162,16 @@ func ClaimsOf(pod *corev1.Pod) []placement.ClaimName {
 	return names
 }
 
+// HasClaims says whether ClaimsOf names any. It allocates nothing.
+func HasClaims(pod *corev1.Pod) bool {
+	for i := range pod.Spec.Volumes {
+		if v := &pod.Spec.Volumes[i]; v.PersistentVolumeClaim != nil || v.Ephemeral != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // memberOf reads the pod's place in its StatefulSet, if it has one.
 func memberOf(pod *corev1.Pod) placement.Member {
 	owner := metav1.GetControllerOf(pod)

@@ -121,5 +121,3 @@ func free(c *storagev1.CSIStorageCapacity) int64 {
 	}
 	return c.Capacity.Value()
 }
-
-func hasClaims(pod *corev1.Pod) bool { return len(inventory.ClaimsOf(pod)) > 0 }

@@ -17,7 +17,7 @@ import (
 // question is asked after the verdict and beside the scheduling cycle, so that no
 // other pod waits for its answer.
 func (p *VolumeHome) Permit(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) (*fwk.Status, time.Duration) {
-	c := read(state)
+	c := read(state, pod)
 	if c == nil || len(c.verdict.Blank) == 0 {
 		return nil, 0
 	}

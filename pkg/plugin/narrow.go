@@ -89,7 +89,7 @@ func (p *VolumeHome) looked(pod *corev1.Pod) int {
 // PostFilter has a pod that found no place among the best nodes tried on more, at
 // once. Until it was tried on all, nobody may be evicted for it.
 func (p *VolumeHome) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
-	c := read(state)
+	c := read(state, pod)
 	if c == nil || !c.narrowed {
 		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}

@@ -96,14 +96,15 @@ func (p *VolumeHome) Name() string { return Name }
 // PreFilter pins the pod to the node with its data, refuses it with the reason,
 // or leaves the nodes to Filter.
 func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
-	if !hasClaims(pod) {
-		return nil, fwk.NewStatus(fwk.Skip)
+	if p.foreign(pod) {
+		p.sleepers.leave(pod.UID) // it may have been one of ours, in another class
+		return nil, skip
 	}
 	p.sleepers.begin(pod)
 	request, reason := p.inventory.Request(pod)
 	if reason == nil && len(request.Claims) == 0 {
 		p.sleepers.leave(pod.UID)
-		return nil, fwk.NewStatus(fwk.Skip)
+		return nil, skip
 	}
 	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
 	began := time.Now()
@@ -167,7 +168,7 @@ func (p *VolumeHome) PreFilterExtensions() fwk.PreFilterExtensions { return nil 
 
 // Filter holds each node to the verdict.
 func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
-	c := read(state)
+	c := read(state, pod)
 	if c == nil {
 		return fwk.AsStatus(errNoVerdict)
 	}
@@ -190,7 +191,7 @@ func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *core
 // counts it. A node that was taken since the verdict is an error, which the
 // scheduler retries: no event may come of what has happened already.
 func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
-	c := read(state)
+	c := read(state, pod)
 	if c == nil {
 		return nil
 	}
@@ -208,7 +209,7 @@ func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *cor
 
 // Unreserve takes the promise back.
 func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, pod *corev1.Pod, node string) {
-	if c := read(state); c != nil && len(c.verdict.Blank) > 0 {
+	if c := read(state, pod); c != nil && len(c.verdict.Blank) > 0 {
 		p.asking.end(pod, c)
 		p.inventory.Release(c.verdict.Blank)
 		p.sleepers.hear(p.departure(node))
@@ -218,37 +219,8 @@ func (p *VolumeHome) Unreserve(_ context.Context, state fwk.CycleState, pod *cor
 // SignPod lets the scheduler batch foreign pods, and none with claims of ours:
 // where one member may go is never where the next one may.
 func (p *VolumeHome) SignPod(_ context.Context, pod *corev1.Pod) ([]fwk.SignFragment, *fwk.Status) {
-	request, reason := p.inventory.Request(pod)
-	if reason != nil || len(request.Claims) > 0 {
-		return nil, fwk.NewStatus(fwk.Unschedulable, "a member's place is its own")
+	if p.foreign(pod) {
+		return nil, nil
 	}
-	return nil, nil
-}
-
-// errNoVerdict says that the framework asks about a pod that PreFilter has not seen,
-// or that it asked to skip.
-var errNoVerdict = errors.New("PreFilter of " + Name + " left no verdict")
-
-// cycle is what PreFilter leaves for the later steps of one scheduling cycle. It
-// is not changed after that, so clones share it.
-type cycle struct {
-	member   placement.Member
-	verdict  placement.Verdict
-	narrowed bool // to the best nodes
-	// apiServer is the one that the verdict is good for.
-	apiServer string
-}
-
-// Clone returns the same value.
-func (c *cycle) Clone() fwk.StateData { return c }
-
-// read returns the verdict, or nil for a pod that is none of our business: every
-// such pod asks, so that it costs nothing.
-func read(state fwk.CycleState) *cycle {
-	data, err := state.Read(Name)
-	if err != nil {
-		return nil
-	}
-	c, _ := data.(*cycle)
-	return c
+	return nil, fwk.NewStatus(fwk.Unschedulable, "a member's place is its own")
 }

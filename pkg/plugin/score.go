@@ -20,10 +20,10 @@ func (s scores) Clone() fwk.StateData { return s }
 
 // PreScore ranks the nodes that are left for new volumes. There is nothing to
 // score for a pod that is not ours or has one node only.
-func (p *VolumeHome) PreScore(_ context.Context, state fwk.CycleState, _ *corev1.Pod, infos []fwk.NodeInfo) *fwk.Status {
-	c := read(state)
+func (p *VolumeHome) PreScore(_ context.Context, state fwk.CycleState, pod *corev1.Pod, infos []fwk.NodeInfo) *fwk.Status {
+	c := read(state, pod)
 	if c == nil || c.verdict.Action != placement.Allow {
-		return fwk.NewStatus(fwk.Skip)
+		return skip
 	}
 	judgements := make([]placement.Judgement, len(infos))
 	for i, info := range infos {

@@ -138,6 +138,9 @@ func (s *sleepers) enter(pod *corev1.Pod, w wait) {
 
 // leave forgets a pod that has its node, is gone, or is none of ours.
 func (s *sleepers) leave(uid types.UID) {
+	if s.none() {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pods[uid]

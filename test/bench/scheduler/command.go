@@ -81,7 +81,7 @@ in a hundred: give the benchmark a processor of its own, as with taskset -c 0.`,
 	flags.IntSliceVar(&o.nodes, "nodes", []int{100, 1000, 5000}, "sizes of cluster")
 	flags.IntVar(&o.plan.rounds, "rounds", 7, "rounds of each scheduler, for pods with volumes of ours")
 	flags.IntVar(&o.neutralRounds, "neutral-rounds", 300, "rounds of stock and ours, for foreign pods")
-	flags.IntVar(&o.neutralPods, "neutral-pods", 60, "most foreign pods of a scheduler at a time, twice in a round")
+	flags.IntVar(&o.neutralPods, "neutral-pods", 120, "most foreign pods of a scheduler at a time, twice in a round")
 	flags.IntVar(&o.plan.every, "extender-every", 5, "the extender takes part in each so manieth of these rounds")
 	flags.DurationVar(&o.plan.length, "round", 200*time.Millisecond, "aim for the length of a round")
 	flags.IntVar(&o.plan.most, "pods", 60, "most pods in a round")
