@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -16,9 +17,9 @@ import (
 
 // looks are on how many nodes a pod with new volumes is tried, look after look;
 // then on all. VolumeBinding compares every node with every volume of the class:
-// with 20,000 volumes that is 0.4 to 2 ms of processor time a node, nearly all that
+// with 20,000 volumes that is 0.4 to 2 ms of processor time a node, most of what
 // such a pod costs, and the scheduler would look at 500 of 5,000.
-var looks = []int{2, 16}
+var looks = []int{1, 16}
 
 const (
 	// small is how many nodes are not worth the trouble.
@@ -38,7 +39,7 @@ func (p *VolumeHome) narrow(ctx context.Context, state fwk.CycleState, pod *core
 	if len(nodes) <= small || state.IsPodGroupSchedulingCycle() {
 		return nil // in the cycle of a group nobody would ask for a wider look
 	}
-	look := p.looked(pod)
+	look := p.look(pod)
 	if look == len(looks) {
 		return nil
 	}
@@ -79,11 +80,38 @@ func (p *VolumeHome) ranks(v placement.Verdict, nodes []fwk.NodeInfo) [][]fwk.No
 	return ranks
 }
 
-// looked is how many looks at the best nodes were in vain.
-func (p *VolumeHome) looked(pod *corev1.Pod) int {
+// choosy says that the pod wishes what no node tells by itself, or weighs nodes
+// against each other: the first look would be in vain too often, or leave nothing to
+// weigh. Siblings keep to nodes of their own anyway.
+func choosy(pod *corev1.Pod) bool {
+	if len(pod.Spec.TopologySpreadConstraints) > 0 {
+		return true
+	}
+	a := pod.Spec.Affinity
+	if a == nil {
+		return false
+	}
+	if a.PodAffinity != nil || a.NodeAffinity != nil && len(a.NodeAffinity.PreferredDuringSchedulingIgnoredDuringExecution) > 0 {
+		return true
+	}
+	if a.PodAntiAffinity == nil {
+		return false
+	}
+	return slices.ContainsFunc(a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution, func(t corev1.PodAffinityTerm) bool {
+		return t.TopologyKey != corev1.LabelHostname
+	}) || slices.ContainsFunc(a.PodAntiAffinity.PreferredDuringSchedulingIgnoredDuringExecution, func(t corev1.WeightedPodAffinityTerm) bool {
+		return t.PodAffinityTerm.TopologyKey != corev1.LabelHostname
+	})
+}
+
+// look is which of looks is the pod's next: as many were in vain.
+func (p *VolumeHome) look(pod *corev1.Pod) int {
 	n, _ := p.lookedAt.Get(pod.UID)
-	looked, _ := n.(int)
-	return looked
+	look, _ := n.(int)
+	if look == 0 && choosy(pod) {
+		return 1
+	}
+	return look
 }
 
 // PostFilter has a pod that found no place among the best nodes tried on more, at
@@ -93,7 +121,7 @@ func (p *VolumeHome) PostFilter(ctx context.Context, state fwk.CycleState, pod *
 	if c == nil || !c.narrowed {
 		return nil, fwk.NewStatus(fwk.Unschedulable)
 	}
-	look := p.looked(pod)
+	look := p.look(pod)
 	p.lookedAt.Add(pod.UID, look+1)
 	logger := klog.FromContext(ctx)
 	logger.V(2).Info("Looks at more nodes next", "pod", klog.KObj(pod), "tried", looks[look])
