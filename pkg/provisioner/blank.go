@@ -27,11 +27,20 @@ func (a *Agent) noSibling(vg lvm.VG, t volume.Tags) error {
 // escaped the watches of whoever sent it here, or of this agent: each may be behind
 // the one of claims. find then judges what has been seen.
 func (a *Agent) seenAll(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	if err := a.allSeen(ctx, claim.Namespace, claim.Name); err != nil {
+		return fmt.Errorf("make a volume for claim %s/%s: %w", claim.Namespace, claim.Name, err)
+	}
+	return nil
+}
+
+// allSeen fails while this agent has not seen each PersistentVolume of a claim that
+// the API server has, as it is there.
+func (a *Agent) allSeen(ctx context.Context, namespace, claim string) error {
 	list, err := a.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{
-		LabelSelector: volume.LabelClaim + "=" + volume.LVName(claim.Namespace, claim.Name),
+		LabelSelector: volume.LabelClaim + "=" + volume.LVName(namespace, claim),
 	})
 	if err != nil {
-		return fmt.Errorf("ask for volumes of claim %s/%s before one is made: %w", claim.Namespace, claim.Name, err)
+		return fmt.Errorf("ask for the claim's PersistentVolumes: %w", err)
 	}
 	for _, pv := range list.Items {
 		seen, exists, err := a.pvs.GetByKey(pv.Name)
@@ -39,7 +48,7 @@ func (a *Agent) seenAll(ctx context.Context, claim *corev1.PersistentVolumeClaim
 			return fmt.Errorf("look up PV %s: %w", pv.Name, err)
 		}
 		if old, is := seen.(*corev1.PersistentVolume); !exists || !is || old.UID != pv.UID || old.ResourceVersion != pv.ResourceVersion {
-			return fmt.Errorf("make a volume for claim %s/%s: the API server has PersistentVolume %s of it in a version that this agent has not seen yet; it looks again", claim.Namespace, claim.Name, pv.Name)
+			return fmt.Errorf("the API server has PersistentVolume %s of it in a version that this agent has not seen yet; it looks again", pv.Name)
 		}
 	}
 	return nil

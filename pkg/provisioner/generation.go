@@ -159,6 +159,11 @@ func (a *Agent) supersede(ctx context.Context, v Volume, why string) error {
 			return errors.Join(err, inUse(v, why, "claim bound to PersistentVolume "+pv.Name))
 		}
 	}
+	// One that has just been saved, for a claim that is about to be bound to it, may
+	// not have been seen yet.
+	if err := a.allSeen(ctx, v.Tags.Namespace, v.Tags.Claim); err != nil {
+		return fmt.Errorf("supersede %s: %w", v, err)
+	}
 	delete(a.verified, v.LV.UUID)
 	if err := a.links.Remove(v.LV.UUID); err != nil {
 		return err

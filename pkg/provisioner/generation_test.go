@@ -125,6 +125,26 @@ func TestSupersededInUse(t *testing.T) {
 		}
 		f.wantEvent(CodeSupersededInUse, "claim bound")
 	})
+	t.Run("about to be bound", func(t *testing.T) { // random sequences, seed 123
+		f := newFixture(t)
+		claim := f.mustProvision("data-galera-0")
+		claim.Annotations[volume.AnnotationAbandoned] = "1"
+		if _, err := f.client.CoreV1().PersistentVolumeClaims("db").Update(t.Context(), claim, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		f.sync()
+		if err := f.indexes[0].Replace(nil, ""); err != nil { // the watch lags
+			t.Fatal(err)
+		}
+		if err := f.agent.Pass(t.Context()); err == nil || !strings.Contains(err.Error(), "has not seen yet") {
+			t.Errorf("a PV that was not seen: %v", err)
+		}
+		f.pass()
+		if stateOfLV(f.oneLV()) != volume.Ready || !f.oneLV().Active {
+			t.Errorf("%+v", f.oneLV())
+		}
+		f.wantEvent(CodeSupersededInUse, "claim bound")
+	})
 	t.Run("silent API", func(t *testing.T) {
 		f := newFixture(t)
 		low := f.add("low", 1)

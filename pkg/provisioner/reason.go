@@ -150,7 +150,7 @@ func superseded(v Volume, why string) Reason {
 
 func inUse(v Volume, why, user string) Reason {
 	return Reason{CodeSupersededInUse, fmt.Sprintf("%s (LV UUID %s) should not be served to %s/%s any more (%s) and is still in use (%s): "+
-		"end what uses it: delete the claim and the pod, or keep it and give the other one up (lvm-provisioner adopt %s)",
+		"end what uses it: where a person gave it up, once more by lvm-provisioner abandon, which notes it where it outlives the claim; else delete the claim and the pod; or keep it and give the other one up (lvm-provisioner adopt %s)",
 		v, v.LV.UUID, v.Tags.Namespace, v.Tags.Claim, why, user, v.LV.UUID)}
 }
 
