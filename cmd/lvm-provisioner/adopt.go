@@ -51,7 +51,7 @@ func (c *adoptCommand) Run(ctx context.Context, which string, w io.Writer) error
 		if err != nil || !c.yes {
 			return err
 		}
-		return plan.Adopt(ctx, system)
+		return plan.Adopt(ctx, system, client)
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package provisioner
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -108,6 +110,48 @@ func TestAbandonAndReturn(t *testing.T) {
 		t.Errorf("after the API's memory was lost: %v", pv.Annotations)
 	}
 	f.kept(old)
+}
+
+// A volume that was given up and is adopted again is its claim's from then on, also
+// before its agent has looked: the scheduler knows it by its PV (random sequences,
+// seed 530).
+func TestAdoptWhatWasGivenUp(t *testing.T) {
+	f := newFixture(t)
+	f.release(f.mustProvision("data-galera-0"))
+	f.pass()
+	plan, err := PlanAbandon(t.Context(), f.client, siblings{}, "db", "data-galera-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Do(t.Context(), f.client, "disk is dead"); err != nil {
+		t.Fatal(err)
+	}
+	f.pass()
+	if state := stateOfLV(f.oneLV()); state != volume.Superseded {
+		t.Fatalf("given up: %s", state)
+	}
+	f.adopt(f.oneLV().UUID)
+	if pv := f.onePV(); pv.Annotations[volume.AnnotationGeneration] != "2" || volume.Abandoned(pv.Annotations) != 1 || pv.Spec.ClaimRef.UID == "" {
+		t.Errorf("before its agent has looked: %+v", pv)
+	}
+	f.pass()
+	if pv := f.onePV(); pv.Spec.ClaimRef.UID != "" || stateOfLV(f.oneLV()) != volume.Ready {
+		t.Errorf("volume %+v, PV %+v", f.oneLV(), pv)
+	}
+
+	low := f.oneLV()
+	f.client.PrependReactor("patch", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewServiceUnavailable("injected")
+	})
+	low.Tags = slices.DeleteFunc(low.Tags, func(tag string) bool { return tag == volume.StateTag(volume.Ready) })
+	low.Tags = append(low.Tags, volume.StateTag(volume.Superseded))
+	again, err := PlanAdopt(t.Context(), lvm.New(f.disk), f.client, low.UUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Adopt(t.Context(), lvm.New(f.disk), f.client); err == nil || stateOfLV(low) != volume.Superseded {
+		t.Errorf("the API server refuses: %v, %s", err, stateOfLV(low))
+	}
 }
 
 func (f *fixture) pvOf(lv string) *corev1.PersistentVolume {

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/berth-dev/berth/pkg/lvm"
@@ -23,6 +24,8 @@ type Adoption struct {
 	Generation int
 	// Others are the volumes that the agents then fence, for people.
 	Others []string
+	// shown are the PersistentVolumes of the volume itself.
+	shown []corev1.PersistentVolume
 }
 
 // PlanAdopt finds the volume of this machine by VG/LV or LV UUID, and what makes
@@ -122,6 +125,7 @@ func (p *Adoption) ask(ctx context.Context, client kubernetes.Interface) error {
 		p.Generation = max(p.Generation, g, volume.Abandoned(pv.Annotations))
 		lv := pv.Annotations[volume.AnnotationLVUUID]
 		if lv == p.Volume.LV.UUID {
+			p.shown = append(p.shown, *pv)
 			continue
 		}
 		if ref := pv.Spec.ClaimRef; !gone && ref.UID == claim.UID {
@@ -135,8 +139,21 @@ func (p *Adoption) ask(ctx context.Context, client kubernetes.Interface) error {
 }
 
 // Adopt writes the plan onto the disk in one change. The agents fence the others.
-func (p *Adoption) Adopt(ctx context.Context, system *lvm.System) error {
+// Before that it goes onto the volume's PersistentVolume: as long as that says that the
+// volume was given up, the scheduler takes its claim for one without data. An error may
+// leave it there only; it may be repeated from any point.
+func (p *Adoption) Adopt(ctx context.Context, system *lvm.System, client kubernetes.Interface) error {
 	v := &p.Volume
+	for _, pv := range p.shown {
+		change := map[string]any{"metadata": map[string]any{
+			"uid": pv.UID, "annotations": map[string]string{volume.AnnotationGeneration: strconv.Itoa(p.Generation)}}}
+		if pv.Spec.ClaimRef.UID == "" { // nobody binds it before its agent has looked at it
+			change["spec"] = map[string]any{"claimRef": map[string]any{"uid": withheld}}
+		}
+		if _, err := client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.MergePatchType, mustJSON(change), metav1.PatchOptions{}); err != nil {
+			return fmt.Errorf("adopt %s: it is as before: note generation %d on PersistentVolume %s: %w", v, p.Generation, pv.Name, err)
+		}
+	}
 	off := []string{volume.StateTag(v.Tags.State), volume.GenerationTag(v.Tags.Generation)}
 	on := []string{volume.StateTag(volume.Ready), volume.GenerationTag(p.Generation)}
 	if err := system.SwapTags(ctx, v.VG, v.LV, off, on); err != nil {

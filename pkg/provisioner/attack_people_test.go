@@ -112,7 +112,7 @@ func (w *world) adoptAgain(r *rand.Rand) string {
 			system := lvm.New(m.disk)
 			plan, err := PlanAdopt(context.Background(), system, w.client, v.LV.UUID)
 			if err == nil {
-				err = plan.Adopt(context.Background(), system)
+				err = plan.Adopt(context.Background(), system, w.client)
 			}
 			end()
 			if err == nil {
@@ -132,7 +132,7 @@ func (w *world) decided(v Volume) {
 		}
 	}
 	w.volumes[v.LV.UUID].givenUp = false
-	w.open[v.Tags.Claim] = true // no PV of it is on the API, and its node has reported
+	w.open[v.Tags.Claim] = !w.hasPV(v) // its node has reported
 }
 
 func (w *world) hasPV(v Volume) bool {

@@ -244,7 +244,7 @@ func (f *fixture) adopt(which string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if err := plan.Adopt(f.t.Context(), system); err != nil {
+	if err := plan.Adopt(f.t.Context(), system, f.client); err != nil {
 		f.t.Fatal(err)
 	}
 }
