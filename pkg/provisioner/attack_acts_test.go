@@ -62,6 +62,8 @@ func acts() []act {
 		{"volume unreadable or not", 1, (*world).unreadable},
 		{"agent restarts", 3, (*world).restart},
 		{"second agent", 2, (*world).secondAgent},
+		{"two agents at once", 3, (*world).twoAtOnce},
+		{"PVs refused or not", 2, (*world).refusePVs},
 		{"scheduler restarts", 1, func(w *world, _ *rand.Rand) string { w.restartScheduler(); return "empty" }},
 		{"time", 7, func(w *world, r *rand.Rand) string {
 			d := []time.Duration{time.Minute, time.Hour, 8 * 24 * time.Hour, 9 * 24 * time.Hour}[r.IntN(4)]

@@ -124,3 +124,6 @@ func (s *apiServer) same(r schema.GroupVersionResource, namespace, name string, 
 
 // errCut is what a call returns that was cut off.
 var errCut = errors.New("injected: no answer")
+
+// errRefused is what an agent is told whose write is not taken.
+var errRefused = errors.New("injected: failed calling webhook")

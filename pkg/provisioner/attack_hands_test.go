@@ -81,6 +81,9 @@ func (w *world) losePV(r *rand.Rand) string {
 	pv := pvs[r.IntN(len(pvs))]
 	w.must(w.api.tracker.Delete(pvResource, "", pv.Name))
 	w.open[pv.Spec.ClaimRef.Name] = true
+	if known := w.volumes[pv.Annotations[volume.AnnotationLVUUID]]; known != nil {
+		known.life = w.life // it may have been published in this very act
+	}
 	return pv.Name
 }
 

@@ -1,17 +1,13 @@
 package provisioner
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
-	"github.com/berth-dev/berth/pkg/placement"
 	"github.com/berth-dev/berth/pkg/volume"
 )
 
@@ -39,6 +35,8 @@ type logical struct {
 	fsUUID   string
 	size     int64 // in bytes
 	life     int   // of the API server that had a PV of it last
+	readyAt  int   // the sequence number of its group with which it was seen ready
+	twin     bool  // one of two, see isTwin
 
 	generation int
 	givenUp    bool // by a person, and the API has not forgotten it
@@ -111,14 +109,14 @@ func (w *world) twice(claim string) bool {
 }
 
 // judgeDecision looks at where the scheduler sends a claim, before it is done: I3 as
-// far as it has seen the volume, I5. Where the API shows one that it has not seen yet,
-// it is up to the agent to make none (judgeVolume).
+// far as it has seen the volume, I5. Where the API shows it otherwise, it is up to the
+// agent to make none (judgeVolume).
 func (w *world) judgeDecision(claim, node string, blank bool) {
 	if !blank {
 		return
 	}
 	if home := w.holder(claim); home != nil && home.node != node && w.inUse(claim) {
-		if !w.seenByScheduler(claim) && w.isShown(claim) {
+		if w.schedulerIsBehind(claim) {
 			w.reached["claim sent astray by a watch that lags"]++
 			return
 		}
@@ -127,16 +125,14 @@ func (w *world) judgeDecision(claim, node string, blank bool) {
 	w.judgeRoom(claim, node)
 }
 
-func (w *world) seenByScheduler(claim string) bool {
-	return slices.ContainsFunc(w.seen.Core().V1().PersistentVolumes().Informer().GetStore().List(), func(o any) bool {
-		ref := o.(*corev1.PersistentVolume).Spec.ClaimRef
-		return ref != nil && ref.Name == claim
-	})
-}
-
-func (w *world) isShown(claim string) bool {
+// schedulerIsBehind says that the API shows a volume of the claim otherwise than the
+// scheduler has seen it.
+func (w *world) schedulerIsBehind(claim string) bool {
+	seen := w.seen.Core().V1().PersistentVolumes().Informer().GetStore()
 	return slices.ContainsFunc(w.pvs(), func(pv corev1.PersistentVolume) bool {
-		return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == claim
+		o, exists, err := seen.GetByKey(pv.Name)
+		w.must(err)
+		return pv.Spec.ClaimRef != nil && pv.Spec.ClaimRef.Name == claim && (!exists || o.(*corev1.PersistentVolume).ResourceVersion != pv.ResourceVersion)
 	})
 }
 
@@ -198,6 +194,7 @@ func (w *world) judge() {
 		}
 	}
 	w.judgePVs()
+	w.judgeReports()
 }
 
 func (w *world) judgeMachine(m *machine, now map[string]bool, ready map[string]*lone) {
@@ -226,7 +223,7 @@ func (w *world) judgeMachine(m *machine, now map[string]bool, ready map[string]*
 			if w.volumes[uuid].wasGivenUp {
 				continue // it waits for its agent, or was the first to return when the API had forgotten
 			}
-			if other := ready[v.Tags.Claim]; other != nil && other.used && w.volumes[uuid].used {
+			if other := ready[v.Tags.Claim]; other != nil && other.used && w.volumes[uuid].used && !w.volumes[uuid].twin {
 				w.fail("I1: claim %s has two volumes with data, %s on %s and %s on %s", v.Tags.Claim, v, m, other.volume, other.machine)
 			}
 			if other := ready[v.Tags.Claim]; other == nil || !other.used {
@@ -250,7 +247,8 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 			w.fail("I3: a blank volume is made for %s on %s, and its data is on %s", t.Claim, m, other)
 		}
 		w.reached["made"]++
-		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size, generation: t.Generation}
+		twin := w.isTwin(t.Claim)
+		w.volumes[uuid] = &logical{claim: t.Claim, state: t.State, size: v.LV.Size, generation: t.Generation, readyAt: v.VG.Seqno, twin: twin}
 		return
 	}
 	if known.claim != t.Claim {
@@ -292,6 +290,9 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 	if known.data && v.LV.Size > known.size {
 		w.reached["grown"]++
 	}
+	if known.state != t.State {
+		known.readyAt = v.VG.Seqno
+	}
 	known.state, known.deadline, known.size, known.generation = t.State, t.Retirement.Deadline, v.LV.Size, t.Generation
 	if device.Formats > 1 {
 		w.fail("I2: volume %s of %s was formatted %d times", uuid, t.Claim, device.Formats)
@@ -299,6 +300,19 @@ func (w *world) judgeVolume(m *machine, v Volume, device *lvmtest.Volume) {
 	if known.data && !t.State.Deleted() && device.FSUUID != known.fsUUID {
 		w.fail("I2: the data on volume %s of %s is gone", uuid, t.Claim)
 	}
+}
+
+// isTwin says that a claim that gets a volume has one that nobody knows of: it was
+// never on the API, and its disks went to another machine since. Limitations.md names
+// it: which of the two is served after the API server has lost its memory is open.
+func (w *world) isTwin(claim string) bool {
+	twin := false
+	for _, v := range w.volumes {
+		if v.claim == claim && v.serves() {
+			v.twin, twin = true, true
+		}
+	}
+	return twin
 }
 
 func (w *world) boundTo(lvUUID string) bool {
@@ -340,161 +354,4 @@ func (w *world) judgePVs() {
 			delete(w.open, claim)
 		}
 	}
-}
-
-// converge ends all trouble and lets everybody work in turn; afterwards each claim
-// has its own volume, and everything is published.
-func (w *world) converge() []string {
-	for _, m := range w.machines {
-		if m.foul != nil {
-			m.disk.Drop(m.foul)
-			m.foul = nil
-		}
-		for _, g := range m.disk.Groups() {
-			m.disk.LosePV(g.Name, 0)
-		}
-		for _, v := range m.disk.Volumes() {
-			v.Unreadable = false
-		}
-		if !m.on {
-			w.powerOn(m)
-		}
-	}
-	var said []string
-	for range 12 {
-		w.clock.Step(time.Minute)
-		w.heal()
-		said = said[:0]
-		w.controlPVs()
-		for _, name := range claimNames {
-			said = append(said, w.schedule(name, nil))
-		}
-		for _, m := range w.machines {
-			said = append(said, w.agentsWork(m)...)
-		}
-		w.judge()
-	}
-	w.judgeEnd()
-	return said
-}
-
-// takeOffLabels takes the labels of volume groups off that are in another machine
-// now, which no agent does (limitations.md).
-func (w *world) takeOffLabels(n corev1.Node) {
-	here := map[string]bool{}
-	for _, m := range w.machines {
-		for _, g := range m.disk.Groups() {
-			here[volume.NodeLabel(g.UUID)] = here[volume.NodeLabel(g.UUID)] || m.node == n.Name
-		}
-	}
-	stale := false
-	for key := range n.Labels {
-		if at, group := here[key]; group && !at {
-			delete(n.Labels, key)
-			stale = true
-		}
-	}
-	if stale {
-		_, err := w.client.CoreV1().Nodes().Update(context.Background(), &n, metav1.UpdateOptions{})
-		w.must(err)
-	}
-}
-
-// heal is what people do when they look: Node objects of no machine are deleted,
-// claims that lost their PV are made again, and so is the claim of each volume
-// that is left.
-func (w *world) heal() {
-	ctx := context.Background()
-	for _, n := range w.nodes() {
-		if !w.isReady(n.Name) {
-			w.must(w.client.CoreV1().Nodes().Delete(ctx, n.Name, metav1.DeleteOptions{}))
-			continue
-		}
-		w.takeOffLabels(n)
-	}
-	for _, c := range w.claims() {
-		if node := c.Annotations[annSelectedNode]; node != "" && c.Spec.VolumeName == "" && !w.isReady(node) {
-			delete(c.Annotations, annSelectedNode) // what reason ProvisionerGone asks for
-			w.updateClaim(&c)
-		}
-		if c.Status.Phase == corev1.ClaimLost {
-			w.must(w.client.CoreV1().PersistentVolumeClaims("db").Delete(ctx, c.Name, metav1.DeleteOptions{}))
-		}
-	}
-	for _, pv := range w.pvs() {
-		ref := pv.Spec.ClaimRef
-		if pv.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete && (ref == nil || w.claim(ref.Name) == nil || w.claim(ref.Name).UID != ref.UID) {
-			pv.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
-			w.updatePV(&pv)
-		}
-	}
-	for uuid, v := range w.volumes {
-		if v.state == volume.Ready && w.claim(v.claim) == nil {
-			_ = uuid
-			w.makeClaimOf(v.claim, 1)
-		}
-	}
-}
-
-func (w *world) judgeEnd() {
-	for uuid, v := range w.volumes {
-		if v.givenUp && v.state == volume.Ready && !w.boundTo(uuid) {
-			w.fail("no convergence: volume %s of %s was given up and is not put aside", uuid, v.claim)
-		}
-	}
-	for _, c := range w.claims() {
-		w.reached["bound at the end"]++
-		waits := w.refused[c.Name] == string(placement.CodeMemberNotFound) || w.refused[c.Name] == string(placement.CodeHomeAway)
-		if waits && w.holder(c.Name) == nil {
-			continue // its volume may have outlived the API server elsewhere: a person has to give it up by name
-		}
-		if w.twice(c.Name) {
-			w.reached["two volumes, of which one was never used"]++
-			continue
-		}
-		if c.Status.Phase != corev1.ClaimBound {
-			w.fail("no convergence: claim %s is %q, with node %q", c.Name, c.Status.Phase, c.Annotations[annSelectedNode])
-			continue
-		}
-		if got, want := c.Status.Capacity.Storage().Value(), requested(&c); got < want {
-			w.fail("no convergence: claim %s has %d bytes of %d", c.Name, got, want)
-		}
-		home := w.holder(c.Name)
-		if home == nil {
-			w.fail("no convergence: claim %s has no volume", c.Name)
-			continue
-		}
-		for _, v := range home.survey(w) {
-			if v.Tags.Claim != c.Name || v.Tags.State != volume.Ready {
-				continue
-			}
-			if want := volume.PVName(v.LV.UUID); c.Spec.VolumeName != want {
-				w.fail("no convergence: claim %s is bound to %s, its volume's PV is %s", c.Name, c.Spec.VolumeName, want)
-			}
-			if !home.links.Points(v.LV.UUID, v.LV.Path) || v.Tags.Growing {
-				w.fail("no convergence: volume %s of %s is not served, or half grown", v, c.Name)
-			}
-		}
-	}
-	for _, m := range w.machines {
-		for _, v := range m.disk.Volumes() {
-			if v.FSType != "" && v.FSExtents != v.Extents && w.volumes[v.UUID].state == volume.Ready {
-				w.fail("no convergence: the file system of %s fills %d of %d extents", v.Name, v.FSExtents, v.Extents)
-			}
-		}
-		for _, g := range m.disk.Groups() {
-			if !slices.ContainsFunc(w.capacityOf(m), func(vg string) bool { return vg == g.UUID }) {
-				w.fail("no convergence: %s does not publish group %s", m, g.Name)
-			}
-		}
-	}
-}
-
-func (w *world) capacityOf(m *machine) (groups []string) {
-	for _, c := range w.capacityObjects() {
-		if c.Annotations[volume.AnnotationNode] == m.node {
-			groups = append(groups, c.Annotations[volume.AnnotationVGUUID])
-		}
-	}
-	return groups
 }

@@ -54,7 +54,10 @@ func (wellWithout) WithoutMember(context.Context, string, volume.Member) error {
 // giveUp is abandon: a person takes a member's data for lost. What is given up may be
 // put aside from then on, and the member may begin anew.
 func (w *world) giveUp(r *rand.Rand) string {
-	name := claimNames[r.IntN(len(claimNames))]
+	return w.giveUpOf(claimNames[r.IntN(len(claimNames))])
+}
+
+func (w *world) giveUpOf(name string) string {
 	if _, member := cutMember(name); !member {
 		return ""
 	}

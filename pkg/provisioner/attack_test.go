@@ -123,7 +123,7 @@ func TestRandomSequences(t *testing.T) {
 		if shorter {
 			steps = shrink(t, empty, writersOf(seed), steps, problem)
 		}
-		_, story := play(t, empty, writersOf(seed), steps, reached)
+		problem, story := play(t, empty, writersOf(seed), steps, reached)
 		t.Fatalf("seed %d: %s\n%s", seed, problem, strings.Join(story, "\n"))
 	}
 	t.Logf("seeds %d to %d: %v", first, first+count-1, reached)

@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -46,7 +47,9 @@ type world struct {
 	clock    *clocktesting.FakeClock
 	machines []*machine
 	life     int // of the API server
-	writers  int // of each agent: with one, the order of its calls is known
+	// refusesPVs says that agents cannot write PersistentVolumes.
+	refusesPVs bool
+	writers    int // of each agent: with one, the order of its calls is known
 
 	inventory    *inventory.Inventory // the scheduler's
 	seen         informers.SharedInformerFactory
@@ -118,7 +121,7 @@ func (w *world) wipe() {
 	if w.life > 1 {
 		w.must(w.api.tracker.Delete(namespaces, "", metav1.NamespaceSystem))
 	}
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem, UID: types.UID(fmt.Sprintf("life-%d", w.life))}}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: metav1.NamespaceSystem, UID: types.UID(w.identity())}}
 	_, err := w.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
 	w.must(err)
 	for _, m := range w.machines {
@@ -175,6 +178,9 @@ func (w *world) startAgent(m *machine) *agentProcess {
 	client := w.api.client(func(a clienttesting.Action) (bool, runtime.Object, error) {
 		var o runtime.Object
 		var err error
+		if w.refuses(a.GetVerb(), a.GetResource()) {
+			return true, nil, apierrors.NewInternalError(errRefused)
+		}
 		if cut := g.meet(g.ctx, func() { _, o, err = w.api.react(a) }); cut != nil {
 			return true, nil, cut
 		}

@@ -39,6 +39,16 @@ var mutants = []struct {
 	}},
 	{"room is not looked at", "I5: ", []mutant.Mutation{{File: "pkg/placement/judge.go",
 		Old: "if need > free {", New: "if need > free && !(ON) {"}}},
+	{"free space is published beside a hidden volume", "I3: ", []mutant.Mutation{{File: "pkg/provisioner/pass.go",
+		Old: "if !hidden.Has(s.vg.UUID) {", New: "if ON || !hidden.Has(s.vg.UUID) {"}}},
+	{"free space is published when a volume could not be", "I3: ", []mutant.Mutation{{File: "pkg/provisioner/pass.go",
+		Old: "return err // what is published of the capacity stays as it is", New: "if !(ON) {\n\t\t\treturn err\n\t\t}"}}},
+	{"a report counts without being compared with the API server", "I3: ", []mutant.Mutation{{File: "pkg/inventory/report.go",
+		Old: "return c.shown[uid]", New: "return ON || c.shown[uid]"}}},
+	{"agents of one machine do not take turns", "I2: ", []mutant.Mutation{{File: "pkg/provisioner/alone.go",
+		Old: "unlock, err := a.links.Lock()", New: "unlock, err := a.links.Lock()\n\tif ON {\n\t\tif err == nil {\n\t\t\tunlock()\n\t\t}\n\t\tunlock, err = func() {}, nil\n\t}"}}},
+	{"promises of room are not kept", "I5: ", []mutant.Mutation{{File: "pkg/placement/judge.go",
+		Old: "free := p.Free - p.Promised", New: "free := p.Free\n\tif !(ON) {\n\t\tfree -= p.Promised\n\t}"}}},
 }
 
 // TestMutantsAreFound shows that the random sequences of pkg/provisioner can fail.
@@ -66,7 +76,7 @@ func TestMutantsAreFound(t *testing.T) {
 // buildMutants builds the provisioner's tests with all mutants asleep in it.
 func buildMutants(t *testing.T) string {
 	var all []mutant.Mutation
-	imported := map[string]bool{}
+	imported := map[string]bool{"pkg/provisioner/alone.go": true} // has package os
 	for _, m := range mutants {
 		for _, change := range m.changes {
 			change.New = strings.ReplaceAll(change.New, "ON", `os.Getenv("MUTANT") == "`+m.name+`"`)
