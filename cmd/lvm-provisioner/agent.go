@@ -17,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/provisioner"
 )
 
@@ -28,6 +29,7 @@ type agentCommand struct {
 	interval   time.Duration
 	listen     string
 	kubeconfig string
+	keepOpen   bool
 	trash      provisioner.TrashPolicy
 }
 
@@ -56,6 +58,7 @@ func (c *agentCommand) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.nodeName, "node-name", "", "name of this machine's Node object; in a pod take it from the downward API, spec.nodeName")
 	f.DurationVar(&c.interval, "interval", 10*time.Second, "time between two looks at the disks when nothing happens; each costs one lvm command")
 	c.links.Flags(f)
+	f.BoolVar(&c.keepOpen, "keep-lvm-open", true, "keep one lvm open for all commands (its shell), for most of a command is the start of its process; false runs each in a process of its own, as everywhere where lvm has no shell or no profile lvmdbusd")
 	f.StringVar(&c.listen, "listen", ":9750", "address for /healthz and /metrics")
 	f.DurationVar(&c.trash.Keep, "trash-keep", provisioner.DefaultTrashKeep, "how long a deleted volume can be had back (lvm-provisioner undelete) before it is wiped and removed")
 	f.IntVar(&c.trash.PerHour, "trash-per-hour", provisioner.DefaultTrashPerHour, "most volumes of a volume group that may be deleted within an hour")
@@ -92,12 +95,14 @@ func (c *agentCommand) Run(ctx context.Context) error {
 		return fmt.Errorf("connect to the API server: %w", err)
 	}
 	registry := prometheus.NewRegistry()
+	runner, end := c.runner(ctx)
+	defer end()
 	service, err := provisioner.New(ctx, provisioner.Config{
 		Node:     c.nodeName,
 		Interval: c.interval,
 		Links:    c.Links(),
 		Client:   client,
-		Runner:   c.Runner(),
+		Runner:   runner,
 		Storage:  c.Storage(),
 		Metrics:  provisioner.NewMetrics(registry),
 		Clock:    clock.RealClock{},
@@ -120,6 +125,17 @@ func (c *agentCommand) Run(ctx context.Context) error {
 	}()
 	defer server.Close()
 	return service.Run(ctx)
+}
+
+// runner runs the machine's commands until end is called.
+func (c *agentCommand) runner(ctx context.Context) (run lvm.Runner, end func()) {
+	if !c.keepOpen || c.lvm == string(lvm.Nowhere) {
+		return c.Runner(), func() {}
+	}
+	shell := &lvm.Shell{Exec: c.Runner(), Said: func(err error) {
+		klog.FromContext(ctx).Info("Each of lvm's commands is a process of its own, which is slower and changes nothing else", "why", err)
+	}}
+	return shell, shell.Close
 }
 
 func handler(service *provisioner.Service, registry *prometheus.Registry) http.Handler {

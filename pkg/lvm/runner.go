@@ -49,29 +49,14 @@ var enter = []string{"nsenter", "--target=1", "--mount", "--uts", "--ipc", "--"}
 
 // Run implements Runner.
 func (e Exec) Run(ctx context.Context, site, name string, args ...string) ([]byte, error) {
-	command := append([]string{name}, args...)
-	if name == "lvm" && e.Place == OnHost {
-		command = append(slices.Clone(enter), command...)
-	}
-	path, err := lookPath(command[0])
+	ctx, cancel := e.within(ctx)
+	defer cancel()
+	cmd, err := e.command(ctx, name, args...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", site, err)
 	}
-	if _, set := ctx.Deadline(); !set {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, orDefault(e.Timeout, 2*time.Minute))
-		defer cancel()
-	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, path, command[1:]...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// Texts of errors are compared, so the language is fixed; lvm would
-	// otherwise warn about every descriptor that a Go program has open.
-	cmd.Env = append([]string{"PATH=" + strings.Join(searchPath, ":"), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"}, e.Env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = orDefault(e.Grace, 10*time.Second)
-
 	err = cmd.Run()
 	if err == nil {
 		return stdout.Bytes(), nil
@@ -83,11 +68,40 @@ func (e Exec) Run(ctx context.Context, site, name string, args ...string) ([]byt
 		return stdout.Bytes(), NewError(site, name, args, exit.ExitCode(), stderr.String())
 	}
 	if cmd.Process == nil {
-		return nil, fmt.Errorf("%s: start %s: %w", site, path, err)
+		return nil, fmt.Errorf("%s: start %s: %w", site, cmd.Path, err)
 	}
 	// What is left of the group when the grace ran out.
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	return nil, fmt.Errorf("%s: %s %s: %w: %w", site, name, strings.Join(args, " "), ErrUnknown, err)
+}
+
+// within is the context of a command without a deadline of its own.
+func (e Exec) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, set := ctx.Deadline(); set {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, orDefault(e.Timeout, 2*time.Minute))
+}
+
+// command is one that is ready to start, in a process group of its own, which is
+// told to stop when the context ends.
+func (e Exec) command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
+	line := append([]string{name}, args...)
+	if name == "lvm" && e.Place == OnHost {
+		line = append(slices.Clone(enter), line...)
+	}
+	path, err := lookPath(line[0])
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, path, line[1:]...)
+	// Texts of errors are compared, so the language is fixed; lvm would
+	// otherwise warn about every descriptor that a Go program has open.
+	cmd.Env = append([]string{"PATH=" + strings.Join(searchPath, ":"), "LC_ALL=C", "LVM_SUPPRESS_FD_WARNINGS=1"}, e.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = orDefault(e.Grace, 10*time.Second)
+	return cmd, nil
 }
 
 func lookPath(name string) (string, error) {

@@ -14,9 +14,9 @@ import (
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
 )
 
-// bench is one of the two machines that have to give the same answers: disks in
-// memory, or lvm itself on loop devices without device-mapper. Both have a volume
-// group "vgt" of two physical volumes of 31 extents.
+// bench is one of the machines that have to give the same answers: disks in memory,
+// lvm itself on loop devices without device-mapper, and the same kept open. All have a
+// volume group "vgt" of two physical volumes of 31 extents.
 type bench struct {
 	*lvm.System
 	run lvm.Runner
@@ -28,12 +28,14 @@ func machines(t *testing.T) map[string]bench {
 	t.Helper()
 	disk := lvmtest.NewDisk(62, "vgt")
 	disk.SetPVs("vgt", 2)
-	loop := lvmtest.NewLoop(t, "vgt", "128M", "128M")
+	loop, open := lvmtest.NewLoop(t, "vgt", "128M", "128M"), lvmtest.NewLoop(t, "vgt", "128M", "128M")
+	shell := open.Shell()
 	return map[string]bench{
 		"memory": {lvm.New(disk, lvm.MetadataOnly()), disk, func(is bool) {
 			disk.LosePV("vgt", map[bool]int{true: 1}[is])
 		}},
-		"lvm": {lvm.New(loop, lvm.MetadataOnly()), loop, func(is bool) { loop.See(map[bool]int{true: 1, false: 2}[is]) }},
+		"lvm":   {lvm.New(loop, lvm.MetadataOnly()), loop, func(is bool) { loop.See(map[bool]int{true: 1, false: 2}[is]) }},
+		"shell": {lvm.New(shell, lvm.MetadataOnly()), shell, func(is bool) { open.See(map[bool]int{true: 1, false: 2}[is]) }},
 	}
 }
 
@@ -158,8 +160,8 @@ var table = []call{
 	{name: "create all the same", raw: []string{"lvcreate", "-y", "-W", "n", "-Z", "n", "-an", "-l", "1", "-n", "c", "vgt"}, want: lvm.ErrPartial, code: 5},
 }
 
-// The disks in memory answer as lvm does, call by call: the same exit code, the
-// same class of error, the same report afterwards.
+// The disks in memory, and an lvm that is kept open, answer as lvm does, call by call:
+// the same exit code, the same class of error, the same report afterwards.
 func TestLVMTable(t *testing.T) {
 	all := machines(t)
 	seqno := map[string]int{}
@@ -178,8 +180,10 @@ func TestLVMTable(t *testing.T) {
 			seqno[name] = after.Seqno
 			seen[name] = shape(after)
 		}
-		if diff := gocmp.Diff(seen["lvm"], seen["memory"]); diff != "" {
-			t.Fatalf("%s: the disks in memory differ (-lvm +memory)\n%s", c.name, diff)
+		for name := range all {
+			if diff := gocmp.Diff(seen["lvm"], seen[name]); diff != "" {
+				t.Fatalf("%s: %s differs (-lvm +%s)\n%s", c.name, name, name, diff)
+			}
 		}
 	}
 }

@@ -2,7 +2,9 @@ package lvmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +52,22 @@ func NewLoop(t testing.TB, vg string, sizes ...string) *Loop {
 	return l
 }
 
+// Shell is a Runner that keeps one lvm open on the volume group until the test ends.
+func (l *Loop) Shell() *lvm.Shell {
+	l.t.Helper()
+	// lvm looks for profiles beside its configuration.
+	if err := os.CopyFS(filepath.Join(l.dir, "profile"), os.DirFS("/etc/lvm/profile")); err != nil && !errors.Is(err, fs.ErrExist) {
+		l.t.Fatal(err)
+	}
+	s := &lvm.Shell{Exec: l.Exec, Said: func(err error) { l.t.Errorf("no shell: %v", err) }}
+	l.t.Cleanup(s.Close)
+	return s
+}
+
+// Devices are the loop devices, and Dir has lvm's configuration, and its locks in lock.
+func (l *Loop) Devices() []string { return l.devices }
+func (l *Loop) Dir() string       { return l.dir }
+
 // See lets lvm see the first n of the devices: the others are missing.
 func (l *Loop) See(n int) {
 	l.t.Helper()
@@ -57,7 +75,8 @@ func (l *Loop) See(n int) {
 	for _, device := range l.devices[:n] {
 		filter = append(filter, fmt.Sprintf("%q", "a|^"+device+"$|"))
 	}
-	config := fmt.Sprintf(`devices { filter=[%s,"r|.*|"] use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" }
+	// Hints of where physical volumes are lie in one file for the whole machine.
+	config := fmt.Sprintf(`devices { filter=[%s,"r|.*|"] use_devicesfile=0 obtain_device_list_from_udev=0 external_device_info_source="none" hints="none" }
 global { locking_dir=%q }
 activation { udev_sync=0 udev_rules=0 }
 `, strings.Join(filter, ","), filepath.Join(l.dir, "lock"))

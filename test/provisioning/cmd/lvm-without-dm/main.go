@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,18 +25,30 @@ const dir = "/etc/lvm/real"
 
 func main() {
 	name, args := filepath.Base(os.Args[0]), os.Args[1:]
+	if name == "lvm" && len(args) == 0 {
+		shell()
+		return
+	}
+	os.Exit(counted(streams{os.Stdout, os.Stderr}, name, args))
+}
+
+// streams are where a command writes to.
+type streams struct{ out, err io.Writer }
+
+// counted runs a command, unless it is the one at which to kill.
+func counted(to streams, name string, args []string) int {
 	when := countdown()
 	if when == "before" {
 		kill()
 	}
-	code, err := run(name, args)
+	code, err := run(to, name, args)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(to.err, err)
 	}
 	if when == "after" {
 		kill()
 	}
-	os.Exit(code)
+	return code
 }
 
 // countdown takes one off the number of commands until the kill and says "before"
@@ -63,15 +76,15 @@ func kill() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 }
 
-func run(name string, args []string) (int, error) {
-	if name != "lvm" || len(args) == 0 {
-		return through(name, args)
+func run(to streams, name string, args []string) (int, error) {
+	if name != "lvm" {
+		return through(to, name, args)
 	}
 	switch args[0] {
 	case "lvmconfig", "version":
-		return through(name, args)
+		return through(to, name, args)
 	case "fullreport":
-		return report(args)
+		return report(to, args)
 	case "lvchange":
 		if i := slices.Index(args, "-a"); i >= 0 {
 			if args[i+1] == "n" {
@@ -87,13 +100,13 @@ func run(name string, args []string) (int, error) {
 		}
 		args = slices.Insert(args, 1, "-an")
 	}
-	return through(name, slices.Insert(args, 1, "--driverloaded", "n"))
+	return through(to, name, slices.Insert(args, 1, "--driverloaded", "n"))
 }
 
 // through runs the real program.
-func through(name string, args []string) (int, error) {
+func through(to streams, name string, args []string) (int, error) {
 	cmd := exec.Command(filepath.Join(dir, name), args...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = to.out, to.err
 	return codeOf(cmd.Run())
 }
 
@@ -112,10 +125,10 @@ func codeOf(err error) (int, error) {
 func device(uuid string) string { return filepath.Join(dir, "devices", uuid) }
 
 // report says of each volume whether it is active, and where its device is.
-func report(args []string) (int, error) {
+func report(to streams, args []string) (int, error) {
 	var out bytes.Buffer
 	cmd := exec.Command(filepath.Join(dir, "lvm"), slices.Insert(args, 1, "--driverloaded", "n")...)
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	cmd.Stdout, cmd.Stderr = &out, to.err
 	if code, err := codeOf(cmd.Run()); code != 0 {
 		return code, err
 	}
@@ -133,7 +146,7 @@ func report(args []string) (int, error) {
 			}
 		}
 	}
-	return 0, json.NewEncoder(os.Stdout).Encode(doc)
+	return 0, json.NewEncoder(to.out).Encode(doc)
 }
 
 // lookUp asks lvm for a volume's UUID, and where its one segment begins and ends
