@@ -248,9 +248,12 @@ func (w *world) reservedPV(c *corev1.PersistentVolumeClaim) bool {
 
 // armed lets the agent's next act be disturbed at a random call.
 func (w *world) armed(p *agentProcess, r *rand.Rand, do func(ctx context.Context) error) string {
+	if p.gate.dead {
+		return " by nobody: it was killed"
+	}
 	at, f := 0, failBefore
 	if r != nil && r.IntN(3) == 0 {
-		at, f = 1+r.IntN(12), fault(r.IntN(int(faults)))
+		at, f = 1+r.IntN(1+r.IntN(12)), fault(r.IntN(int(faults)))
 	}
 	said := fmt.Sprintf(", call %d %s", at, faultNames[f])
 	ctx := p.gate.arm(at, f)

@@ -30,6 +30,36 @@ func (a *Agent) seenAll(ctx context.Context, claim *corev1.PersistentVolumeClaim
 	if err := a.allSeen(ctx, claim.Namespace, claim.Name); err != nil {
 		return fmt.Errorf("make a volume for claim %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
+	return a.noHomeAway(ctx, claim)
+}
+
+// noHomeAway refuses a blank volume while disks remember another one of the claim whose
+// group has not reported to this API server. The scheduler looks for that as well; but
+// it may have sent the claim to a volume that it saw of a former API server's life, and
+// other disks may be in the machine by now.
+func (a *Agent) noHomeAway(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
+	homes := a.remembered[claim.Namespace+"/"+claim.Name]
+	if len(homes) == 0 {
+		return nil
+	}
+	s, err := a.rank(nil, claim.Namespace, claim.Name, "", 0)
+	if err != nil {
+		return err
+	}
+	reported, err := a.groupsReported()
+	if err != nil {
+		return err
+	}
+	life, err := a.apiServer(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range homes {
+		r, has := reported[h.VGUUID]
+		if h.Generation > s.abandoned && !(has && r.life == life && r.seqno >= h.Seqno) {
+			return elsewhere(claim.Namespace, claim.Name, rival{name: "volume group " + h.VGUUID + ", as other disks remember, which has not reported"})
+		}
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
 
 	"github.com/berth-dev/berth/pkg/lvm"
 	"github.com/berth-dev/berth/pkg/lvm/lvmtest"
@@ -164,6 +165,43 @@ func TestHomesOutrank(t *testing.T) {
 		t.Errorf("%v", pv.Annotations)
 	}
 	f.kept(low)
+}
+
+// No blank volume is made while disks remember one elsewhere that has not reported,
+// whoever sent the claim here (random sequences, seed 927).
+func TestHomesHoldTheAgentBack(t *testing.T) {
+	f := newFixture(t)
+	f.disk.SetTags("berth", volume.HomeTag+"db/data-galera-0:galera:0:3:1:5:VG-b:api-old")
+	claim := f.claim("data-galera-0", "10Mi")
+	refused := func(why string) {
+		t.Helper()
+		state, err := f.provision(claim)
+		if err == nil || !strings.Contains(err.Error(), "VG-b") || state != controller.ProvisioningReschedule || len(f.disk.Volumes()) != 0 {
+			t.Fatalf("%s: %v, %v, %d volumes", why, err, state, len(f.disk.Volumes()))
+		}
+	}
+	refused("it has not reported")
+	f.reportTo("api-old", "n2", "VG-b", 9)
+	refused("it has reported to another API server")
+	f.forgetReport("n2")
+	f.report("n2", "VG-b", 4)
+	refused("its report is older than the volume")
+	f.forgetReport("n2")
+	f.report("n2", "VG-b", 6)
+	if _, err := f.provision(claim); err != nil {
+		t.Errorf("it has reported without the volume: %v", err)
+	}
+
+	g := newFixture(t)
+	g.disk.SetTags("berth", volume.HomeTag+"db/data-galera-0:galera:0:3:1:5:VG-b:api-old")
+	claim = g.claim("data-galera-0", "10Mi")
+	claim.Annotations[volume.AnnotationAbandoned] = "1"
+	if _, err := g.client.CoreV1().PersistentVolumeClaims("db").Update(t.Context(), claim, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.provision(claim); err != nil {
+		t.Errorf("it was given up: %v", err)
+	}
 }
 
 // The tags never crowd out volumes, and one member a cluster comes first.
