@@ -367,3 +367,44 @@ func TestPassNamesTheClaim(t *testing.T) {
 		t.Errorf("writes of a pass after it: %q", writes)
 	}
 }
+
+// Claims of one name in two namespaces have nothing in common, nor has what another
+// provisioner made for a claim of this name.
+func TestSameNameInTwoNamespaces(t *testing.T) {
+	f := newFixture(t)
+	other := f.add("other", 1)
+	tags, err := volume.DecodeTags(other.Tags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags.Namespace = "shop"
+	other.Tags, other.Name = tags.Encode(), volume.LVName("shop", tags.Claim)
+	f.pass()
+	foreign := f.onePV()
+	foreign.Name, foreign.UID, foreign.Spec.ClaimRef.Namespace = "foreign", "foreign", "db"
+	foreign.Annotations = map[string]string{annProvisionedBy: "example.com/other"}
+	f.make(&foreign)
+	f.mustProvision(tags.Claim)
+	f.pass()
+	for _, v := range Survey(mustReport(t, f.disk)) {
+		if pv := f.pvOf(v.LV.UUID); v.Tags.State != volume.Ready || pv == nil || pv.Spec.ClaimRef.Namespace != v.Tags.Namespace {
+			t.Errorf("%s of %s/%s is %s, its PV %+v", v, v.Tags.Namespace, v.Tags.Claim, v.Tags.State, pv)
+		}
+	}
+	if n := len(f.disk.Volumes()); n != 2 {
+		t.Errorf("%d volumes", n)
+	}
+	if said := f.said(); slices.ContainsFunc(said, func(e string) bool { return strings.HasPrefix(e, corev1.EventTypeWarning) }) {
+		t.Errorf("said: %q", said)
+	}
+	f.kept(other)
+}
+
+func mustReport(t *testing.T, disk *lvmtest.Disk) *lvm.Report {
+	t.Helper()
+	report, err := lvm.New(disk).Report(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}

@@ -275,9 +275,11 @@ func TestDeleteWantsProof(t *testing.T) {
 		"policy is Retain by now": {live(func(pv *corev1.PersistentVolume) {
 			pv.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimRetain
 		}), "policy is not Delete"},
-		"bound again":    {live(func(pv *corev1.PersistentVolume) { pv.Status.Phase = corev1.VolumeBound }), "not released"},
-		"not ours":       {live(func(pv *corev1.PersistentVolume) { pv.Annotations[annProvisionedBy] = "other" }), "does not say that it is ours"},
-		"another LV now": {live(func(pv *corev1.PersistentVolume) { pv.Annotations[volume.AnnotationLVUUID] = "x" }), "stands for another"},
+		"released by nobody":      {live(func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef = nil }), "not released by a claim"},
+		"released and taken back": {live(func(pv *corev1.PersistentVolume) { pv.Spec.ClaimRef.UID = "" }), "not released by a claim"},
+		"bound again":             {live(func(pv *corev1.PersistentVolume) { pv.Status.Phase = corev1.VolumeBound }), "not released"},
+		"not ours":                {live(func(pv *corev1.PersistentVolume) { pv.Annotations[annProvisionedBy] = "other" }), "does not say that it is ours"},
+		"another LV now":          {live(func(pv *corev1.PersistentVolume) { pv.Annotations[volume.AnnotationLVUUID] = "x" }), "stands for another"},
 		"claim is there": {func(f *fixture, pv *corev1.PersistentVolume) {
 			claim := f.claim("data-galera-0", "10Mi")
 			pv.Spec.ClaimRef.UID = claim.UID
@@ -288,6 +290,8 @@ func TestDeleteWantsProof(t *testing.T) {
 		"tags unreadable":     {func(f *fixture, pv *corev1.PersistentVolume) { f.lv(*pv).Tags[0] = "berth.dev/schema=9" }, "cannot be read"},
 		"disk missing":        {func(f *fixture, _ *corev1.PersistentVolume) { f.disk.LosePV("berth", 1) }, "missing"},
 		"another file system": {func(f *fixture, pv *corev1.PersistentVolume) { pv.Annotations[volume.AnnotationFSUUID] = "x" }, "another volume group or file system"},
+		"another group":       {func(f *fixture, pv *corev1.PersistentVolume) { pv.Annotations[volume.AnnotationVGUUID] = "x" }, "another volume group or file system"},
+		"another namespace's": {func(f *fixture, pv *corev1.PersistentVolume) { f.retag(f.lv(*pv), "berth.dev/namespace=", "shop") }, "belongs to claim shop/"},
 		"lvm does not answer": {func(f *fixture, _ *corev1.PersistentVolume) {
 			f.agent.lvm = lvm.New(&lvmtest.Faults{Next: f.disk, At: 1})
 		}, "unknown"},
