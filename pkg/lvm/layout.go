@@ -31,6 +31,10 @@ type Layout struct {
 // volume fits. A volume with its tags takes about 0.5 KiB (2.03.16).
 const MetadataReserve = 16 << 10
 
+// MetadataPerVolume is more than a new volume with its tags takes of the metadata area,
+// in bytes.
+const MetadataPerVolume = 2 << 10
+
 // Room returns the size in bytes of the largest volume of this layout that is
 // sure to fit. It may be less than what lvm would find, never more.
 func (l Layout) Room(vg VG) int64 {

@@ -1,6 +1,7 @@
 package lvm
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -64,14 +65,15 @@ func (t SelfTest) Watch(ctx context.Context, changed func(vg string, seqno int))
 }
 
 // seqnoOf reads the sequence number out of metadata as text, where it has a line
-// of its own. 0 is unknown.
-func seqnoOf(file string) int {
-	text, err := os.ReadFile(file)
+// of its own, near the beginning. 0 is unknown.
+func seqnoOf(name string) int {
+	file, err := os.Open(name)
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(string(text)) {
-		if value, is := strings.CutPrefix(strings.TrimSpace(line), "seqno = "); is {
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if value, is := strings.CutPrefix(strings.TrimSpace(lines.Text()), "seqno = "); is {
 			if seqno, err := strconv.Atoi(value); err == nil {
 				return seqno
 			}

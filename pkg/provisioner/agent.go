@@ -94,8 +94,19 @@ type Agent struct {
 	// ask has the library look at a PV, see askAgain.
 	ask func(pv *corev1.PersistentVolume)
 
-	// mu is held by whoever works on the disks: a pass, or a claim being served.
+	// mu is held by whoever works on the disks: a pass, or a claim being served, but
+	// for the time in which its file system is made.
 	mu sync.Mutex
+	// acts is how many are in hand, waiting how many wait for mu; unlock lets other
+	// processes in, and is nil while they are.
+	acts    int
+	waiting atomic.Int64
+	unlock  func()
+	making  making
+	// shared is a report that is still true, or nil.
+	shared *seen
+	// serving is how many claims are being served, or wait for that.
+	serving atomic.Int64
 	// seqnos are those of the volume groups' metadata in the last report, by name.
 	seqnos map[string]int
 	// present are the volumes of the last pass, by LV UUID.
@@ -137,22 +148,32 @@ func Tune(config *rest.Config) {
 }
 
 const (
-	// settleTime lets a burst of events become one pass.
+	// settleTime lets a burst of events become one pass; three of them are the most
+	// that a burst of claims holds one up.
 	settleTime = 500 * time.Millisecond
 	// retryTime is how soon a pass that ended early is tried again.
 	retryTime = 2 * time.Second
+	// claimsAtOnce is how many are served beside each other: while one waits for its
+	// file system, others are looked at. Those that were asked for before a report was
+	// share it.
+	claimsAtOnce = 8
 	// resync has the library look again at claims that it has let go.
 	resync = 15 * time.Minute
 )
 
 func newAgent(cfg Config, v view, events record.EventRecorder) *Agent {
 	run, safety := cfg.Metrics.Metered(cfg.Runner), newSafety(cfg.Private)
-	return &Agent{
+	a := &Agent{
 		view: v, node: cfg.Node, interval: cfg.Interval, writers: cmp.Or(cfg.Writers, DefaultWriters), links: cfg.Links, client: cfg.Client,
-		run: run, lvm: lvm.New(run, append(slices.Clone(cfg.Storage), lvm.Guarded(safety.refuses), lvm.Waiting(cfg.Metrics.waiting(cfg.Clock)))...), safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events, watch: cfg.Watch,
+		run: run, safety: safety, metrics: cfg.Metrics, clock: cfg.Clock, events: events, watch: cfg.Watch,
 		wake: make(chan struct{}, 1), ask: func(*corev1.PersistentVolume) {}, notices: newNotices(events), verified: map[string]bool{},
-		zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), recorded: map[string]time.Time{},
+		making: newMaking(), zeroed: map[string]int64{}, trashPolicy: cfg.Trash.orDefault(), recorded: map[string]time.Time{},
 	}
+	waiting := cfg.Metrics.waiting(cfg.Clock)
+	a.lvm = lvm.New(run, append(slices.Clone(cfg.Storage),
+		lvm.Guarded(func() error { a.touched(); return safety.refuses() }),
+		lvm.Waiting(func(vg string) func() { a.touched(); return waiting(vg) }))...)
+	return a
 }
 
 // Service is an agent with its connection to the API.
@@ -222,7 +243,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		controller.CreateProvisionedPVLimiter(retry()),
 		controller.RateLimiter(retry()),
 		controller.FailedProvisionThreshold(0), controller.FailedDeleteThreshold(0),
-		controller.Threadiness(2), controller.ResyncPeriod(resync),
+		controller.Threadiness(claimsAtOnce), controller.ResyncPeriod(resync),
 	)
 	return s, nil
 }
@@ -278,10 +299,13 @@ func (a *Agent) loop(ctx context.Context) {
 			return
 		case <-a.clock.After(pause):
 		case <-a.wake:
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.clock.After(settleTime):
+			// While claims are served each has something to publish.
+			for pauses := 0; pauses < 1 || pauses < 3 && a.serving.Load() > 0; pauses++ {
+				select {
+				case <-ctx.Done():
+					return
+				case <-a.clock.After(settleTime):
+				}
 			}
 		}
 	}

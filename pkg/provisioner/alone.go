@@ -15,15 +15,25 @@ var ErrAtWork = errors.New("another agent or command is at work on this machine'
 // this process and in others: what is decided from a report must still be true
 // when it is done. Without it two agents, as in a rolling update, may both find a
 // new volume empty, and the slower one makes its file system over the other's.
+// Other processes stay out until the last act of this one that is in hand, see aside,
+// or waits for its turn, has ended.
 func (a *Agent) begin() (end func(), err error) {
+	a.waiting.Add(1)
 	a.mu.Lock()
-	unlock, err := a.links.Lock()
-	if err != nil {
-		a.mu.Unlock()
-		return nil, err
+	a.waiting.Add(-1)
+	if a.unlock == nil {
+		if a.unlock, err = a.links.Lock(); err != nil {
+			a.mu.Unlock()
+			return nil, err
+		}
 	}
+	a.acts++
 	return func() {
-		unlock()
+		if a.acts--; a.acts == 0 && a.waiting.Load() == 0 {
+			a.shared = nil
+			a.unlock()
+			a.unlock = nil
+		}
 		a.mu.Unlock()
 	}, nil
 }

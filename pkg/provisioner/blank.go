@@ -15,12 +15,16 @@ import (
 // knows the group by a report that may be older than the disks that are in it now.
 func (a *Agent) noSibling(vg lvm.VG, t volume.Tags) error {
 	for _, o := range Survey(&lvm.Report{VGs: []lvm.VG{vg}}) {
-		if o.Err == nil && o.Tags.State == volume.Ready && !t.Member.IsZero() && o.Tags.Claim != t.Claim &&
-			o.Tags.Namespace == t.Namespace && o.Tags.Member.StatefulSet == t.Member.StatefulSet {
+		if o.Err == nil && o.Tags.State == volume.Ready && areSiblings(t, o.Tags) {
 			return siblingHere(t, o, a.node)
 		}
 	}
 	return nil
+}
+
+// areSiblings tells volumes of two members of one cluster.
+func areSiblings(t, o volume.Tags) bool {
+	return !t.Member.IsZero() && o.Claim != t.Claim && o.Namespace == t.Namespace && o.Member.StatefulSet == t.Member.StatefulSet
 }
 
 // seenAll makes sure, by the API server's own word, that no volume of the claim has

@@ -99,8 +99,8 @@ func isOwn(v Volume, c filesystem.Content) bool {
 	return c.Type == v.Tags.FSType && c.UUID == v.Tags.FSUUID
 }
 
-// finish makes a volume in state creating ready, from wherever the last attempt
-// left it. A file system is made only on a device that was read and is empty.
+// finish makes the file system of a volume in state creating, from wherever the last
+// attempt left it: only on a device that was read and is empty.
 func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) error {
 	if err := a.safety.refuses(); err != nil {
 		return err
@@ -113,15 +113,10 @@ func (a *Agent) finish(ctx context.Context, v Volume, mkfsOptions []string) erro
 			return notAvailable(v, err)
 		}
 	}
-	if v.VG.Dir == "" {
-		if err := a.format(ctx, v, mkfsOptions); err != nil {
-			return err
-		}
+	if v.VG.Dir != "" {
+		return nil
 	}
-	if err := a.lvm.SwapTag(ctx, v.VG, v.LV, volume.StateTag(volume.Creating), volume.StateTag(volume.Ready)); err != nil {
-		return notAvailable(v, err)
-	}
-	return nil
+	return a.aside(v, func() error { return a.format(ctx, v, mkfsOptions) })
 }
 
 // format makes the file system of a volume in state creating, where it is not
@@ -134,7 +129,9 @@ func (a *Agent) format(ctx context.Context, v Volume, mkfsOptions []string) erro
 	switch {
 	case content.IsEmpty() && v.Tags.FSType == filesystem.None:
 	case content.IsEmpty():
-		if err := filesystem.Make(ctx, a.run, v.LV.Path, v.Tags.FSType, v.Tags.FSUUID, mkfsOptions...); err != nil {
+		if err := a.making.inRoom(ctx, func() error {
+			return filesystem.Make(ctx, a.run, v.LV.Path, v.Tags.FSType, v.Tags.FSUUID, mkfsOptions...)
+		}); err != nil {
 			return notAvailable(v, err)
 		}
 		if content, err = filesystem.Probe(ctx, a.run, v.LV.Path); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,6 +29,8 @@ func (a *Agent) ShouldProvision(_ context.Context, claim *corev1.PersistentVolum
 // Provision implements controller.Provisioner. It can be ended at any point and
 // called again: it starts from what is on the disk.
 func (a *Agent) Provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
+	a.serving.Add(1)
+	defer a.serving.Add(-1)
 	end, err := a.begin()
 	if err != nil {
 		return nil, controller.ProvisioningFinished, err
@@ -58,7 +61,10 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 	if err := checkClaim(c, o.PVC); err != nil {
 		return nil, err
 	}
-	report, err := a.look(ctx)
+	if err := a.notBeingMade(o.PVC); err != nil {
+		return nil, err
+	}
+	report, err := a.lookShared(ctx, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -81,21 +87,10 @@ func (a *Agent) provision(ctx context.Context, o controller.ProvisionOptions) (*
 		if v, err = a.create(ctx, report, c, o.PVC, rank.next); err != nil {
 			return nil, err
 		}
-		if c.Dir { // where a report costs no command, and a change wants the UUID
-			if v, err = a.mustFind(ctx, o.PVC); err != nil {
-				return nil, err
-			}
-		}
 	}
 	recognised := false
 	if v.Tags.State == volume.Creating {
-		if err := a.noSibling(v.VG, v.Tags); err != nil {
-			return nil, err
-		}
-		if err := a.finish(ctx, *v, c.MkfsOptions); err != nil {
-			return nil, err
-		}
-		if v, err = a.mustFind(ctx, o.PVC); err != nil {
+		if v, err = a.complete(ctx, *v, o.PVC, c.MkfsOptions); err != nil {
 			return nil, err
 		}
 		recognised = true // its content was seen when it was finished
@@ -164,11 +159,14 @@ func (a *Agent) adopt(ctx context.Context, v Volume, claim *corev1.PersistentVol
 
 // look reads the disks, and what they hold of volumes elsewhere.
 func (a *Agent) look(ctx context.Context) (*lvm.Report, error) {
+	a.shared = nil
+	at := a.clock.Now()
 	report, err := a.lvm.Report(ctx)
 	if err != nil {
 		return nil, err
 	}
 	a.seqnos = seqnosOf(report)
+	a.shared = &seen{report, at}
 	return report, a.remember(report)
 }
 
@@ -211,8 +209,9 @@ func (a *Agent) find(ctx context.Context, report *lvm.Report, claim *corev1.Pers
 	return &v, s, nil
 }
 
-func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClaim) (*Volume, error) {
-	report, err := a.look(ctx)
+// mustFind returns the claim's volume, which is there since a moment.
+func (a *Agent) mustFind(ctx context.Context, claim *corev1.PersistentVolumeClaim, there time.Time) (*Volume, error) {
+	report, err := a.lookShared(ctx, there)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +252,7 @@ func (a *Agent) create(ctx context.Context, report *lvm.Report, c class, claim *
 	if tags.Member, err = memberOf(ctx, a.client, claim.Namespace, claim.Name); err != nil {
 		return nil, err
 	}
-	if err := a.noSibling(vg, tags); err != nil {
+	if err := errors.Join(a.noSibling(vg, tags), a.noSiblingBeingMade(tags)); err != nil {
 		return nil, err
 	}
 	if tags.APIServer, err = a.apiServer(ctx); err != nil {
@@ -261,6 +260,10 @@ func (a *Agent) create(ctx context.Context, report *lvm.Report, c class, claim *
 	}
 	name := volume.LVName(claim.Namespace, claim.Name)
 	klog.FromContext(ctx).Info("Making a volume", "vg", vg.Name, "lv", name, "claim", klog.KObj(claim), "bytes", size, "member", tags.Member.String())
+	shared := a.shared
+	if c.Layout.Type != lvm.Linear || c.Dir {
+		shared = nil // what is left for others is not the sum of all, and lvm would overcommit a thin pool
+	}
 	err = a.lvm.Create(ctx, vg, name, size, c.Layout, tags.Encode())
 	if errors.Is(err, lvm.ErrNoSpace) {
 		return nil, noSpace(vg, a.node, size, c.Layout.Room(vg))
@@ -268,6 +271,7 @@ func (a *Agent) create(ctx context.Context, report *lvm.Report, c class, claim *
 	if err != nil {
 		return nil, err
 	}
+	a.changed(shared, vg.Name, func(vg *lvm.VG) { vg.Free, vg.MetadataFree = vg.Free-size, vg.MetadataFree-lvm.MetadataPerVolume })
 	return &Volume{VG: vg, LV: lvm.LV{Name: name, Path: lvm.DevicePath(vg.Name, name), Size: size, Active: true}, Tags: tags}, nil
 }
 

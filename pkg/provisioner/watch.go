@@ -32,10 +32,10 @@ func (a *Agent) watchGroups(ctx context.Context) {
 	}
 }
 
-// noticed wakes the agent unless its last report has this change. It waits for work
-// in hand, for the agent's own changes are noticed, too: when a claim is served the
-// report that follows its last change has them all, and a pass at that moment would
-// be before the claim's PersistentVolume is saved.
+// noticed wakes the agent unless its last report has this change, or it is one that the
+// agent has made for a claim since. It waits for work in hand, for the agent's own
+// changes are noticed, too, and a pass at that moment would be before the claim's
+// PersistentVolume is saved.
 func (a *Agent) noticed(vg string, seqno int) {
 	a.mu.Lock()
 	reported := a.seqnos[vg]
