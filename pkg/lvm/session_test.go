@@ -54,23 +54,24 @@ func FuzzAnswer(f *testing.F) {
 }
 
 func TestFits(t *testing.T) {
-	many := append([]string{"lvchange"}, strings.Split(strings.Repeat("--addtag x ", 30), " ")[:60]...)
+	many := append([]string{"fullreport"}, strings.Split(strings.Repeat("-o x ", 30), " ")[:60]...)
 	for name, c := range map[string]struct {
 		args []string
 		want bool
 	}{
 		"report":                 {reportArgs, true},
-		"tags":                   {[]string{"lvcreate", "--addtag", "AZaz09_+.-/=!:&", "vg"}, true},
+		"a change":               {[]string{"lvcreate", "-n", "a", "vg"}, false},
+		"an activation":          {[]string{"lvchange", "-a", "y", "vg/a"}, false},
 		"writes to stdout":       {[]string{"lvmconfig"}, false},
 		"nothing":                {nil, false},
-		"two words":              {[]string{"lvchange", "--addtag", "x y", "vg/a"}, false},
-		"a comment":              {[]string{"lvchange", "--addtag", "#x", "vg/a"}, false},
-		"quotes":                 {[]string{"lvchange", "--addtag", `"x"`, "vg/a"}, false},
-		"two lines":              {[]string{"lvchange", "--addtag", "x\nlvremove", "vg/a"}, false},
-		"an empty argument":      {[]string{"lvchange", "--addtag", "", "vg/a"}, false},
+		"two words":              {[]string{"fullreport", "-o", "x y"}, false},
+		"a comment":              {[]string{"fullreport", "-o", "#x"}, false},
+		"quotes":                 {[]string{"fullreport", "-o", `"x"`}, false},
+		"two lines":              {[]string{"fullreport", "-o", "x\nlvremove"}, false},
+		"an empty argument":      {[]string{"fullreport", "-o", ""}, false},
 		"as many as lvm takes":   {many[:60], true},
 		"more than lvm takes":    {many, false},
-		"longer than it is sure": {[]string{"lvchange", "--addtag", strings.Repeat("x", mostBytes), "vg/a"}, false},
+		"longer than it is sure": {[]string{"fullreport", "-o", strings.Repeat("x", mostBytes)}, false},
 	} {
 		if got := fits(c.args); got != c.want {
 			t.Errorf("%s: %v", name, got)

@@ -11,17 +11,19 @@ import (
 	"time"
 )
 
-// Shell is a Runner that keeps one lvm open and has it run lvm's commands one after
-// the other (lvm(8), "lvm shell"), as lvm's own lvmdbusd can: most of a short command
-// is the start of its process. Between two commands the open lvm holds no lock, no
-// device and no metadata (lvm_run_command drops them, since 2.03.3); each command
-// takes the locks, reads devices and configuration and changes metadata as it would
-// alone. What it was asked is answered by its command log (lvmreport(7)), with the
-// code that the command would have ended with.
+// Shell is a Runner that keeps one lvm open for reports, and has it make one after the
+// other (lvm(8), "lvm shell"), as lvm's own lvmdbusd can: most of a short command is the
+// start of its process. Between two reports the open lvm holds no lock, no device and no
+// metadata (lvm_run_command drops them, since 2.03.3); each takes the locks and reads
+// devices and configuration as it would alone. What it was asked is answered by its
+// command log (lvmreport(7)), with the code that the command would have ended with.
 //
-// Whatever a shell is not sure to take is run as a process of its own, by Exec: other
-// programs, commands with unusual characters or very many arguments, all commands
-// while the shell is busy, and where none can be had.
+// Only reports, and always the same, for a shell remembers what it should not: after
+// lvchange -a it lists the parts of mirrors as volumes, and after a report it would
+// change a volume group of another system ID whose volumes are active (2.03.16,
+// process_component_lvs and include_active_foreign_vgs, which nothing takes back). All
+// other commands, all while the shell is busy, and where none can be had, are processes
+// of their own, by Exec.
 type Shell struct {
 	Exec
 	// Commands is after how many a fresh lvm takes the place of the open one, and Age
@@ -41,9 +43,8 @@ type Shell struct {
 // tryAgain is how long after a shell could not be had the next one is tried.
 const tryAgain = 10 * time.Minute
 
-// shellCommands are those that a shell is given: what they say is in their report, or
-// in their code. Others write to stdout.
-var shellCommands = []string{"fullreport", "lvcreate", "lvchange", "lvrename", "lvextend", "lvremove", "vgchange"}
+// shellCommand is the only one that a shell is given.
+const shellCommand = "fullreport"
 
 // plain is what lvm's shell, which knows quotes and comments, passes on as it is.
 var plain = regexp.MustCompile(`^[A-Za-z0-9_+.\-/=!:&@%,]+$`)
@@ -57,7 +58,7 @@ func fits(args []string) bool {
 	for _, arg := range args {
 		bytes += len(arg) + 1
 	}
-	return len(args) > 0 && len(args) <= mostArguments && bytes <= mostBytes && slices.Contains(shellCommands, args[0]) &&
+	return len(args) > 0 && len(args) <= mostArguments && bytes <= mostBytes && args[0] == shellCommand &&
 		!slices.ContainsFunc(args, func(arg string) bool { return !plain.MatchString(arg) })
 }
 
