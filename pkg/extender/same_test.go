@@ -88,7 +88,8 @@ type asked struct {
 	skipped bool
 	refusal string // of all nodes
 	pin     string
-	nodes   map[string]string // node: why not, "" when it will do
+	noRoom  string // on any node, and why
+	nodes   map[string]placement.NodeState
 	scores  map[string]int64
 }
 
@@ -120,13 +121,22 @@ func (a asked) compare(t *testing.T, got extenderv1.ExtenderFilterResult) string
 		return "pinned"
 	}
 	var best int64 = -1
-	for node, why := range a.nodes {
-		if why == "" {
+	for node, state := range a.nodes {
+		why := got.FailedAndUnresolvableNodes[node]
+		switch {
+		case state.Fits:
 			best = max(best, a.scores[node])
+			if why != "" {
+				t.Errorf("node %s, which will do, is told %q", node, why)
+			}
+		case !strings.HasPrefix(why, state.Text) || !strings.HasSuffix(why, "("+string(state.Code)+")"):
+			t.Errorf("node %s is told %q, want %+v", node, why, state)
+		case a.noRoom != "" && !strings.Contains(a.noRoom, why):
+			t.Errorf("node %s is told %q, and the pod %q", node, why, a.noRoom)
 		}
-		if got.FailedAndUnresolvableNodes[node] != why {
-			t.Errorf("node %s is told %q, want %q", node, got.FailedAndUnresolvableNodes[node], why)
-		}
+	}
+	if (best < 0) != (a.noRoom != "") {
+		t.Errorf("the pod is told %q, and these nodes will do: %+v", a.noRoom, a.nodes)
 	}
 	if best < 0 {
 		if len(left) != 0 {
@@ -134,7 +144,7 @@ func (a asked) compare(t *testing.T, got extenderv1.ExtenderFilterResult) string
 		}
 		return "no room"
 	}
-	if len(left) != 1 || a.nodes[left[0]] != "" || a.scores[left[0]] != best {
+	if len(left) != 1 || !a.nodes[left[0]].Fits || a.scores[left[0]] != best {
 		t.Errorf("left %v, want one of the best score %d of %v", left, best, a.scores)
 	}
 	return "chosen"
@@ -160,10 +170,10 @@ func newPlugin(t *testing.T, client *fake.Clientset) pluginUnderTest {
 // ask runs the plugin's steps as the scheduler does.
 func (p pluginUnderTest) ask(t *testing.T, pod *corev1.Pod, nodes []*corev1.Node) asked {
 	t.Helper()
-	a := asked{state: cycleState{data: map[fwk.StateKey]fwk.StateData{}}, nodes: map[string]string{}, scores: map[string]int64{}}
+	a := asked{state: cycleState{data: map[fwk.StateKey]fwk.StateData{}}, nodes: map[string]placement.NodeState{}, scores: map[string]int64{}}
 	var infos []fwk.NodeInfo
 	for _, n := range nodes {
-		a.nodes[n.Name] = ""
+		a.nodes[n.Name] = placement.NodeState{Node: n.Name}
 		infos = append(infos, nodeInfo{node: n})
 	}
 	result, status := p.PreFilter(t.Context(), a.state, pod, infos)
@@ -174,21 +184,34 @@ func (p pluginUnderTest) ask(t *testing.T, pod *corev1.Pod, nodes []*corev1.Node
 		}
 		result, status = p.PreFilter(t.Context(), a.state, pod, infos)
 	}
-	switch {
-	case status.IsSkip():
+	if status.IsSkip() {
 		a.skipped = true
 		return a
-	case !status.IsSuccess():
+	}
+	said := p.Explain(pod)
+	switch said.Action {
+	case placement.Refuse:
 		a.refusal = status.Message()
 		return a
-	case result != nil && len(result.NodeNames) == 1:
+	case placement.Pin:
 		a.pin = result.NodeNames.UnsortedList()[0]
+		return a
+	}
+	for _, n := range said.Nodes {
+		a.nodes[n.Node] = n
+	}
+	if !status.IsSuccess() {
+		a.noRoom = status.Message()
 		return a
 	}
 	var left []fwk.NodeInfo
 	for _, info := range infos {
-		status := p.Filter(t.Context(), a.state, pod, info)
-		if a.nodes[info.Node().Name] = status.Message(); status.IsSuccess() {
+		name := info.Node().Name
+		leaves := result.AllNodes() || result.NodeNames.Has(name)
+		if leaves != a.nodes[name].Fits {
+			t.Fatalf("node %s is left: %v, and is explained as %+v", name, leaves, a.nodes[name])
+		}
+		if leaves {
 			left = append(left, info)
 		}
 	}

@@ -1,18 +1,12 @@
 package plugin
 
 import (
-	"errors"
-
 	corev1 "k8s.io/api/core/v1"
 	fwk "k8s.io/kube-scheduler/framework"
 
 	"github.com/berth-dev/berth/pkg/inventory"
 	"github.com/berth-dev/berth/pkg/placement"
 )
-
-// errNoVerdict says that the framework asks about a pod that PreFilter has not seen,
-// or that it asked to skip.
-var errNoVerdict = errors.New("PreFilter of " + Name + " left no verdict")
 
 // cycle is what PreFilter leaves for the later steps of one scheduling cycle. It
 // is not changed after that, so clones share it.

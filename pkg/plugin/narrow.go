@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,6 +57,34 @@ func (p *VolumeHome) narrow(ctx context.Context, state fwk.CycleState, pod *core
 		}
 	}
 	return nil // so few that the others' reasons are worth more
+}
+
+// fitting returns all nodes where the new volumes may be, or refuses the pod with the
+// reasons of all nodes, as the scheduler adds up those of filters.
+func (p *VolumeHome) fitting(logger klog.Logger, v placement.Verdict, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
+	found := sets.New[string]()
+	dropped := map[string]int{}
+	for _, info := range nodes {
+		name := info.Node().Name
+		if j := v.Judge(p.inventory.Room(name)); j.Fits {
+			found.Insert(name)
+		} else {
+			dropped[j.Reason.String()]++
+		}
+	}
+	var reasons []string
+	for reason, n := range dropped {
+		reasons = append(reasons, fmt.Sprintf("%d %s", n, reason))
+	}
+	slices.Sort(reasons)
+	switch len(found) {
+	case 0:
+		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, reasons...)
+	case len(nodes):
+		return nil, nil
+	}
+	logger.V(4).Info("Dropped nodes", "reasons", reasons)
+	return &fwk.PreFilterResult{NodeNames: found}, nil
 }
 
 // ranks are nodes with room by their score, the best first. Where there are many,

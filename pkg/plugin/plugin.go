@@ -25,7 +25,9 @@ import (
 const Name = "VolumeHome"
 
 // VolumeHome has no PreBind on purpose: VolumeBinding writes what there is to
-// write, and one more PreBind would cost every pod a PATCH.
+// write, and one more PreBind would cost every pod a PATCH. Nor has it a Filter: it
+// names the nodes in PreFilter, and a Filter, even one that is skipped, would be looked
+// up for every pod on every node.
 type VolumeHome struct {
 	life      context.Context // ends with the scheduler
 	args      VolumeHomeArgs
@@ -50,7 +52,6 @@ type handle interface {
 var (
 	_ fwk.PreEnqueuePlugin  = &VolumeHome{}
 	_ fwk.PreFilterPlugin   = &VolumeHome{}
-	_ fwk.FilterPlugin      = &VolumeHome{}
 	_ fwk.PostFilterPlugin  = &VolumeHome{}
 	_ fwk.PreScorePlugin    = &VolumeHome{}
 	_ fwk.ScorePlugin       = &VolumeHome{}
@@ -93,8 +94,8 @@ func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.P
 // Name returns Name.
 func (p *VolumeHome) Name() string { return Name }
 
-// PreFilter pins the pod to the node with its data, refuses it with the reason,
-// or leaves the nodes to Filter.
+// PreFilter pins the pod to the node with its data, leaves the nodes where new volumes
+// may be, or refuses it with the reason.
 func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
 	if p.foreign(pod) {
 		p.sleepers.leave(pod.UID) // it may have been one of ours, in another class
@@ -126,9 +127,11 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
 	case placement.Allow:
 		logger.V(4).Info("Looks for a node for new volumes", "member", request.Member, "claims", len(verdict.Blank))
-		result := p.narrow(ctx, state, pod, verdict, nodes)
-		c.narrowed = result != nil
-		return result, nil
+		if result := p.narrow(ctx, state, pod, verdict, nodes); result != nil {
+			c.narrowed = true
+			return result, nil
+		}
+		return p.fitting(logger, verdict, nodes)
 	}
 	return nil, p.refuse(logger, pod, verdict.Reason)
 }
@@ -166,34 +169,20 @@ func unresolvable(r placement.Reason) *fwk.Status {
 // PreFilterExtensions is nil: other pods on a node do not change the verdict.
 func (p *VolumeHome) PreFilterExtensions() fwk.PreFilterExtensions { return nil }
 
-// Filter holds each node to the verdict.
-func (p *VolumeHome) Filter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, info fwk.NodeInfo) *fwk.Status {
-	c := read(state, pod)
-	if c == nil {
-		return fwk.AsStatus(errNoVerdict)
-	}
-	node := info.Node().Name
-	if c.verdict.Action == placement.Pin {
-		if c.verdict.Node == node {
-			return nil
-		}
-		return unresolvable(placement.DataElsewhere(c.verdict.Node))
-	}
-	j := c.verdict.Judge(p.inventory.Room(node))
-	if !j.Fits {
-		klog.FromContext(ctx).V(5).Info("Dropped a node", "pod", klog.KObj(pod), "node", node, "reason", j.Reason)
-		return unresolvable(j.Reason)
-	}
-	return nil
-}
-
-// Reserve promises the room on the chosen node, so that the next pod's verdict
-// counts it. A node that was taken since the verdict is an error, which the
-// scheduler retries: no event may come of what has happened already.
+// Reserve holds the pod to the verdict, whoever chose the node: the scheduler tries a
+// node that somebody has nominated (status.nominatedNodeName) whatever PreFilter says.
+// After an error it forgets the nomination, and tries the pod again.
+//
+// It promises the room on the chosen node, so that the next pod's verdict counts it. A
+// node that was taken since the verdict is an error, too: no event may come of what has
+// happened already.
 func (p *VolumeHome) Reserve(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, node string) *fwk.Status {
 	c := read(state, pod)
 	if c == nil {
 		return nil
+	}
+	if v := c.verdict; v.Action == placement.Pin && node != v.Node {
+		return fwk.AsStatus(fmt.Errorf("keep pod %s off node %s, for which it was nominated: %s", klog.KObj(pod), node, placement.DataElsewhere(v.Node)))
 	}
 	p.sleepers.leave(pod.UID)
 	if len(c.verdict.Blank) == 0 {

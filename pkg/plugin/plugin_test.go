@@ -259,3 +259,43 @@ func TestMissingThingsAreNamed(t *testing.T) {
 	must(w, err)
 	w.expectNode("db-1", "n1")
 }
+
+// TestNominatedNode has somebody nominate a node for a member whose data is on another:
+// the scheduler tries that node first, whatever PreFilter says. Its claim is not bound
+// yet, so that VolumeBinding would have a blank volume made there.
+func TestNominatedNode(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "900Gi")
+	w.mu.Lock() // nobody binds a claim
+	w.addVolume("data-db-0", "n1", nil)
+	w.addClaim("data-db-0")
+	w.addMember("web-0") // when its claim has been seen, the other one has
+	w.awaitClaim("data-web-0", "sent to a node", func(c *corev1.PersistentVolumeClaim) bool { return c.Annotations[storagevolume.AnnSelectedNode] != "" })
+	pod := podOf("db-0", "data-db-0")
+	pod.Status.NominatedNodeName = "n2"
+	_, err := w.client.CoreV1().Pods(namespace).Create(w.ctx, pod, metav1.CreateOptions{})
+	must(w, err)
+	w.expectRefusal("db-0", "DataElsewhere")
+	w.mu.Unlock()
+	w.resume()
+	w.expectNode("db-0", "n1")
+	w.nodeOf("web-0")
+	if n := w.volumesMade(); n != 1 {
+		t.Errorf("agents made %d volumes, want the one of the other member", n)
+	}
+}
+
+// TestNominatedBesideSibling is the same for a member without data.
+func TestNominatedBesideSibling(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "900Gi")
+	w.addVolume("data-db-0", "n2", nil)
+	w.addClaim("data-db-1")
+	pod := podOf("db-1", "data-db-1")
+	pod.Status.NominatedNodeName = "n2"
+	_, err := w.client.CoreV1().Pods(namespace).Create(w.ctx, pod, metav1.CreateOptions{})
+	must(w, err)
+	w.expectNode("db-1", "n1")
+}

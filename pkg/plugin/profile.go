@@ -35,7 +35,7 @@ func checkProfile(p profile) error {
 		name string
 		set  config.PluginSet
 	}{
-		{"preEnqueue", plugins.PreEnqueue}, {"preFilter", plugins.PreFilter}, {"filter", plugins.Filter}, {"postFilter", plugins.PostFilter},
+		{"preEnqueue", plugins.PreEnqueue}, {"preFilter", plugins.PreFilter}, {"postFilter", plugins.PostFilter},
 		{"reserve", plugins.Reserve}, {"permit", plugins.Permit},
 	} {
 		if position(point.set) < 0 {

@@ -24,11 +24,9 @@ func TestProfile(t *testing.T) {
 	}
 	whole := func(postFilter ...string) listed {
 		return listed{
-			PreEnqueue: set(Name), PreFilter: set("A", Name), Filter: set(Name, "A"), PostFilter: set(postFilter...), Reserve: set("A", Name), Permit: set(Name),
+			PreEnqueue: set(Name), PreFilter: set("A", Name), PostFilter: set(postFilter...), Reserve: set("A", Name), Permit: set(Name),
 		}
 	}
-	unfiltered := whole(Name)
-	unfiltered.Filter = set("A")
 	ungated := whole(Name)
 	ungated.PreEnqueue = set("A")
 	for _, x := range []struct {
@@ -40,7 +38,6 @@ func TestProfile(t *testing.T) {
 		{"ours alone", whole(Name), nil},
 		{"preemption first", whole("DefaultPreemption", Name), []string{"DefaultPreemption comes before", "plugins.postFilter.enabled, as the first"}},
 		{"no wider look", whole("DefaultPreemption"), []string{"not enabled at postFilter", "multiPoint"}},
-		{"no filter", unfiltered, []string{"not enabled at filter"}},
 		{"no gate", ungated, []string{"not enabled at preEnqueue"}},
 		{"nobody tells", nil, []string{"v1.37"}},
 	} {

@@ -432,20 +432,25 @@ func (w *world) awaitPod(name, what string, done func(*corev1.Pod) bool) *corev1
 
 func (w *world) awaitBound(claim string) {
 	w.Helper()
+	w.awaitClaim(claim, "bound", func(c *corev1.PersistentVolumeClaim) bool { return c.Status.Phase == corev1.ClaimBound })
+}
+
+func (w *world) awaitClaim(claim, what string, done func(*corev1.PersistentVolumeClaim) bool) {
+	w.Helper()
 	api := w.client.CoreV1().PersistentVolumeClaims(namespace)
 	stream, err := api.Watch(w.ctx, metav1.ListOptions{})
 	must(w, err)
 	defer stream.Stop()
 	pvc, err := api.Get(w.ctx, claim, metav1.GetOptions{})
 	must(w, err)
-	for timeout := time.After(patience); pvc.Status.Phase != corev1.ClaimBound; {
+	for timeout := time.After(patience); !done(pvc); {
 		select {
 		case e := <-stream.ResultChan():
 			if c, is := e.Object.(*corev1.PersistentVolumeClaim); is && c.Name == claim {
 				pvc = c
 			}
 		case <-timeout:
-			w.Fatalf("claim %s is not bound", claim)
+			w.Fatalf("claim %s is not %s", claim, what)
 		}
 	}
 }
