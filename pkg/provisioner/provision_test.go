@@ -259,14 +259,22 @@ func TestProvisionConvergesAfterEveryHang(t *testing.T) {
 	for n := 1; n <= 6; n++ { // TestProvisionConvergesAfterEveryFault counts at least as many
 		for _, commits := range []bool{false, true} {
 			f := newFixture(t)
-			f.start(&lvmtest.Faults{Next: f.disk, At: n, Commits: commits, Hangs: true})
+			hang := &lvmtest.Faults{Next: f.disk, At: n, Commits: commits, Hangs: true}
+			f.start(hang)
 			claim := f.claim("data-galera-0", "10Mi")
 			class, err := f.client.StorageV1().StorageClasses().Get(t.Context(), "berth", metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			go func() {
+				for hang.Calls() < n && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(5 * time.Millisecond)
+				cancel()
+			}()
 			if _, _, err := f.agent.Provision(ctx, controller.ProvisionOptions{StorageClass: class, PVC: claim}); err == nil {
 				t.Fatalf("call %d: the hang went unnoticed", n)
 			}

@@ -20,6 +20,7 @@ type options struct {
 	plan           plan
 	neutralRounds  int
 	neutralPods    int
+	neutralStarts  int
 
 	parts      []string
 	stormNodes int
@@ -82,6 +83,7 @@ in a hundred: give the benchmark a processor of its own, as with taskset -c 0.`,
 	flags.IntVar(&o.plan.rounds, "rounds", 7, "rounds of each scheduler, for pods with volumes of ours")
 	flags.IntVar(&o.neutralRounds, "neutral-rounds", 200, "rounds of stock and ours, for foreign pods")
 	flags.IntVar(&o.neutralPods, "neutral-pods", 480, "most foreign pods of a scheduler at a time, twice in a round")
+	flags.IntVar(&o.neutralStarts, "neutral-starts", 10, "how often the schedulers are started anew for these rounds: where their memory lies is worth a part in a hundred")
 	flags.IntVar(&o.plan.every, "extender-every", 5, "the extender takes part in each so manieth of these rounds")
 	flags.DurationVar(&o.plan.length, "round", 200*time.Millisecond, "aim for the length of a round")
 	flags.IntVar(&o.plan.most, "pods", 60, "most pods in a round")
@@ -172,8 +174,45 @@ func (o options) lanes(report *figures.Report, w world, suffix string, kinds []k
 	if err != nil {
 		return err
 	}
+	setups := []setup{{name: laneStock, profiles: stock}, {name: laneOurs, profiles: ours}, extended}
+	measured := make([][]result, len(kinds))
+	for start := range o.neutralStarts {
+		if err := withLanes(setups, w, func(lanes []*lane) error {
+			for n, k := range kinds {
+				p := o.plan
+				switch {
+				case !k.ours:
+					p.rounds, p.most = max(o.neutralRounds/o.neutralStarts, 1), o.neutralPods
+				case start > 0:
+					continue // factors are looked for, not parts in a hundred
+				}
+				fmt.Fprintf(os.Stderr, "%d nodes: %s%s\n", w.nodes, k.name, suffix)
+				results, err := interleave(k, lanes, p)
+				if err != nil {
+					return err
+				}
+				measured[n] = joined(measured[n], results)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(kinds, func(k kind) bool { return !k.ours }) {
+			break
+		}
+	}
+	for n, k := range kinds {
+		for _, r := range measured[n] {
+			add(report, fmt.Sprintf("%d nodes, %s%s: %s", w.nodes, k.name, suffix, r.lane.name), k, r, measured[n][0], goals(w, k, suffix, r.lane))
+		}
+	}
+	return nil
+}
+
+// withLanes starts the schedulers, each on a world of its own, and ends them after f.
+func withLanes(setups []setup, w world, f func([]*lane) error) error {
 	var lanes []*lane
-	for _, s := range []setup{{name: laneStock, profiles: stock}, {name: laneOurs, profiles: ours}, extended} {
+	for _, s := range setups {
 		w.csiDriver = s.name == laneStock
 		l, err := newLane(s, w)
 		if err != nil {
@@ -182,21 +221,7 @@ func (o options) lanes(report *figures.Report, w world, suffix string, kinds []k
 		defer l.stop()
 		lanes = append(lanes, l)
 	}
-	for _, k := range kinds {
-		p := o.plan
-		if !k.ours {
-			p.rounds, p.most = o.neutralRounds, o.neutralPods
-		}
-		fmt.Fprintf(os.Stderr, "%d nodes: %s%s\n", w.nodes, k.name, suffix)
-		results, err := interleave(k, lanes, p)
-		if err != nil {
-			return err
-		}
-		for _, r := range results {
-			add(report, fmt.Sprintf("%d nodes, %s%s: %s", w.nodes, k.name, suffix, r.lane.name), k, r, results[0], goals(w, k, suffix, r.lane))
-		}
-	}
-	return nil
+	return f(lanes)
 }
 
 // goals are what a lane's figures have to reach beside stock's.
@@ -219,7 +244,7 @@ func goals(w world, k kind, suffix string, l *lane) []goal {
 func add(report *figures.Report, what string, k kind, r, stock result, goals []goal) {
 	wall := of(r.samples, wallMicros)
 	row := []figures.Figure{
-		figures.F("pods", r.pods*len(r.samples)),
+		figures.F("pods", r.sum()),
 		figures.F("cycle_us_p50", median(wall)),
 		figures.F("cpu_us_p50", median(of(r.samples, cpuMicros))),
 		figures.F("bytes_per_pod", median(of(r.samples, func(s sample) float64 { return s.bytes }))),

@@ -11,6 +11,7 @@ import (
 // sample is what one pod cost in one round.
 type sample struct {
 	round         int // in which it was taken
+	pods          int
 	wall, cpu     time.Duration
 	bytes, allocs float64
 	batched       float64 // share of the pods that took the place an equal pod's cycle had left for them
@@ -25,6 +26,7 @@ func measure(pods int, f func()) sample {
 	elapsed, used := time.Since(wall), cpuTime()-cpu
 	runtime.ReadMemStats(&after)
 	return sample{
+		pods:   pods,
 		wall:   elapsed / time.Duration(pods),
 		cpu:    used / time.Duration(pods),
 		bytes:  float64(after.TotalAlloc-before.TotalAlloc) / float64(pods),

@@ -28,6 +28,31 @@ type result struct {
 	pods    int
 }
 
+// sum is how many pods the samples are of.
+func (r result) sum() int {
+	n := 0
+	for _, s := range r.samples {
+		n += s.pods
+	}
+	return n
+}
+
+// joined adds the rounds of schedulers that were started anew to those of before.
+func joined(before, now []result) []result {
+	if before == nil {
+		return now
+	}
+	first := before[0].samples // of stock, which takes part in each
+	after := first[len(first)-1].round + 1
+	for i := range before {
+		for _, s := range now[i].samples {
+			s.round += after
+			before[i].samples = append(before[i].samples, s)
+		}
+	}
+	return before
+}
+
 // besides is what this lane cost over what stock did, in each round in which both
 // ran: whatever the machine did then, it did to both.
 func (r result) besides(stock result) []float64 {

@@ -13,7 +13,7 @@ import (
 // when its figures are wanted. Speed is not judged; that all pods are placed,
 // that they are with their volumes, and that foreign pods are batched, is.
 func TestSmoke(t *testing.T) {
-	o := options{manifests: "../../../manifests", plan: plan{rounds: 2, length: time.Millisecond, most: 6, every: 2}, neutralRounds: 2, neutralPods: 6}
+	o := options{manifests: "../../../manifests", plan: plan{rounds: 2, length: time.Millisecond, most: 6, every: 2}, neutralRounds: 4, neutralPods: 6, neutralStarts: 2}
 	var report figures.Report
 	if err := o.size(&report, 12); err != nil {
 		t.Fatal(err)
