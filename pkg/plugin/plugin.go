@@ -131,7 +131,11 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 			c.narrowed = true
 			return result, nil
 		}
-		return p.fitting(logger, verdict, nodes)
+		result, status := p.fitting(logger, verdict, nodes)
+		if !status.IsSuccess() {
+			p.sleepers.alone(pod.UID)
+		}
+		return result, status
 	}
 	return nil, p.refuse(logger, pod, verdict.Reason)
 }

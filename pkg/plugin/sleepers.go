@@ -49,6 +49,7 @@ type sleeper struct {
 
 	gated     bool // PreFilter has refused it, and nobody else was asked
 	due       bool // it is to be tried again
+	echo      bool // and for no other reason than that another plugin may have been behind
 	attempts  int  // one after the other
 	attempted time.Time
 	echoes    int // that are left
@@ -96,7 +97,7 @@ func (s *sleepers) begin(pod *corev1.Pod) {
 		p.attempts = 0
 	}
 	p.attempts++
-	p.pod, p.attempted, p.due, p.missed, p.deciding = pod, now, false, nil, true
+	p.pod, p.attempted, p.due, p.echo, p.missed, p.deciding = pod, now, false, false, nil, true
 	p.stop()
 	s.gate(p, false)
 	s.deciding[pod.UID] = p
@@ -123,6 +124,7 @@ func (s *sleepers) enter(pod *corev1.Pod, w wait) {
 	s.gate(p, refused && pod.Spec.SchedulingGroup == nil && w.verdict.Reason.Code != placement.CodeCacheNotSynced)
 	if !refused && p.echoes > 0 {
 		p.echoes--
+		p.echo = true
 		s.schedule(pod.UID, p)
 	}
 	missed := p.missed
@@ -233,9 +235,20 @@ func (s *sleepers) wake(uid types.UID) {
 	if p == nil || p.deciding {
 		return
 	}
-	p.echoes = echoes
+	p.echoes, p.echo = echoes, false
 	if !p.due {
 		s.schedule(uid, p)
+	}
+}
+
+// alone says that no other plugin was asked in this attempt, so that there is nothing
+// to try again: only a wake helps the pod.
+func (s *sleepers) alone(uid types.UID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.pods[uid]; p != nil && p.echo {
+		p.due, p.echo = false, false
+		p.stop()
 	}
 }
 

@@ -116,6 +116,22 @@ func TestSleepers(t *testing.T) {
 			expect(t, woken, time.Hour, 1+echoes)
 		})
 	})
+	t.Run("no other plugin was asked", func(t *testing.T) {
+		bed(t, func(s *sleepers, woken *int) {
+			try(s, away)
+			s.hear(back)
+			expect(t, woken, settle, 1)
+			try(s, home)
+			s.alone(pod.UID)
+			expect(t, woken, time.Hour, 1)
+			s.wake(pod.UID)
+			expect(t, woken, settle, 2)
+			try(s, home)
+			s.wake(pod.UID) // beside the attempt
+			s.alone(pod.UID)
+			expect(t, woken, shortest, 3)
+		})
+	})
 	t.Run("the scheduler's own look after five minutes passes the gate", func(t *testing.T) {
 		bed(t, func(s *sleepers, woken *int) {
 			try(s, away)
