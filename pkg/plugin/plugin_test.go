@@ -272,10 +272,7 @@ func TestNominatedNode(t *testing.T) {
 	w.addClaim("data-db-0")
 	w.addMember("web-0") // when its claim has been seen, the other one has
 	w.awaitClaim("data-web-0", "sent to a node", func(c *corev1.PersistentVolumeClaim) bool { return c.Annotations[storagevolume.AnnSelectedNode] != "" })
-	pod := podOf("db-0", "data-db-0")
-	pod.Status.NominatedNodeName = "n2"
-	_, err := w.client.CoreV1().Pods(namespace).Create(w.ctx, pod, metav1.CreateOptions{})
-	must(w, err)
+	w.addNominated("db-0", "data-db-0", "n2")
 	w.expectRefusal("db-0", "DataElsewhere")
 	w.mu.Unlock()
 	w.resume()
@@ -293,9 +290,14 @@ func TestNominatedBesideSibling(t *testing.T) {
 	w.storageNode("n2", "900Gi")
 	w.addVolume("data-db-0", "n2", nil)
 	w.addClaim("data-db-1")
-	pod := podOf("db-1", "data-db-1")
-	pod.Status.NominatedNodeName = "n2"
+	w.addNominated("db-1", "data-db-1", "n2")
+	w.expectNode("db-1", "n1")
+}
+
+func (w *world) addNominated(name, claim, node string) {
+	w.Helper()
+	pod := podOf(name, claim)
+	pod.Status.NominatedNodeName = node
 	_, err := w.client.CoreV1().Pods(namespace).Create(w.ctx, pod, metav1.CreateOptions{})
 	must(w, err)
-	w.expectNode("db-1", "n1")
 }

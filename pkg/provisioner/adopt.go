@@ -151,7 +151,7 @@ func (p *Adoption) Adopt(ctx context.Context, system *lvm.System, client kuberne
 			change["spec"] = map[string]any{"claimRef": map[string]any{"uid": withheld}}
 		}
 		if _, err := client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.MergePatchType, mustJSON(change), metav1.PatchOptions{}); err != nil {
-			return fmt.Errorf("adopt %s: it is as before: note generation %d on PersistentVolume %s: %w", v, p.Generation, pv.Name, err)
+			return fmt.Errorf("adopt %s: it is as before, repeat the command: note generation %d on PersistentVolume %s: %w", v, p.Generation, pv.Name, err)
 		}
 	}
 	off := []string{volume.StateTag(v.Tags.State), volume.GenerationTag(v.Tags.Generation)}

@@ -97,16 +97,13 @@ type Agent struct {
 	// mu is held by whoever works on the disks: a pass, or a claim being served, but
 	// for the time in which its file system is made.
 	mu sync.Mutex
-	// acts is how many are in hand, waiting how many wait for mu; unlock lets other
-	// processes in, and is nil while they are.
-	acts    int
-	waiting atomic.Int64
-	unlock  func()
-	making  making
+	// acts is how many are in hand or wait for mu; unlock lets other processes in, and
+	// is nil while they may be.
+	acts   atomic.Int64
+	unlock func()
+	making making
 	// shared is a report that is still true, or nil.
 	shared *seen
-	// serving is how many claims are being served, or wait for that.
-	serving atomic.Int64
 	// seqnos are those of the volume groups' metadata in the last report, by name.
 	seqnos map[string]int
 	// present are the volumes of the last pass, by LV UUID.
@@ -300,7 +297,7 @@ func (a *Agent) loop(ctx context.Context) {
 		case <-a.clock.After(pause):
 		case <-a.wake:
 			// While claims are served each has something to publish.
-			for pauses := 0; pauses < 1 || pauses < 3 && a.serving.Load() > 0; pauses++ {
+			for pauses := 0; pauses < 1 || pauses < 3 && a.acts.Load() > 0; pauses++ {
 				select {
 				case <-ctx.Done():
 					return

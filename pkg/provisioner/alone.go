@@ -18,18 +18,19 @@ var ErrAtWork = errors.New("another agent or command is at work on this machine'
 // Other processes stay out until the last act of this one that is in hand, see aside,
 // or waits for its turn, has ended.
 func (a *Agent) begin() (end func(), err error) {
-	a.waiting.Add(1)
+	a.acts.Add(1)
 	a.mu.Lock()
-	a.waiting.Add(-1)
 	if a.unlock == nil {
-		if a.unlock, err = a.links.Lock(); err != nil {
+		unlock, err := a.links.Lock()
+		if err != nil {
+			a.acts.Add(-1)
 			a.mu.Unlock()
 			return nil, err
 		}
+		a.unlock = unlock
 	}
-	a.acts++
 	return func() {
-		if a.acts--; a.acts == 0 && a.waiting.Load() == 0 {
+		if a.acts.Add(-1) == 0 {
 			a.shared = nil
 			a.unlock()
 			a.unlock = nil

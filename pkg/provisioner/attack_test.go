@@ -116,14 +116,14 @@ func TestRandomSequences(t *testing.T) {
 	empty, reached := fake.NewClientset(), map[string]int{}
 	for seed := first; seed < first+count; seed++ {
 		steps := sequence(seed)
-		problem, _ := play(t, empty, writersOf(seed), steps, reached)
+		problem, story := play(t, empty, writersOf(seed), steps, reached)
 		if problem == "" {
 			continue
 		}
 		if shorter {
 			steps = shrink(t, empty, writersOf(seed), steps, problem)
+			problem, story = play(t, empty, writersOf(seed), steps, reached)
 		}
-		problem, story := play(t, empty, writersOf(seed), steps, reached)
 		t.Fatalf("seed %d: %s\n%s", seed, problem, strings.Join(story, "\n"))
 	}
 	t.Logf("seeds %d to %d: %v", first, first+count-1, reached)

@@ -229,7 +229,7 @@ func TestManyClaimsAtOnce(t *testing.T) {
 	for _, claim := range claims {
 		answers = append(answers, f.asking(t.Context(), claim))
 	}
-	for f.agent.waiting.Load() < int64(len(claims)) {
+	for f.agent.acts.Load() < int64(len(claims)) {
 		runtime.Gosched()
 	}
 	f.agent.mu.Unlock()

@@ -29,8 +29,6 @@ func (a *Agent) ShouldProvision(_ context.Context, claim *corev1.PersistentVolum
 // Provision implements controller.Provisioner. It can be ended at any point and
 // called again: it starts from what is on the disk.
 func (a *Agent) Provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
-	a.serving.Add(1)
-	defer a.serving.Add(-1)
 	end, err := a.begin()
 	if err != nil {
 		return nil, controller.ProvisioningFinished, err
