@@ -59,10 +59,10 @@ func (p *VolumeHome) narrow(ctx context.Context, state fwk.CycleState, pod *core
 	return nil // so few that the others' reasons are worth more
 }
 
-// fitting returns all nodes where the new volumes may be, or refuses the pod with the
-// reasons of all nodes, as the scheduler adds up those of filters.
-func (p *VolumeHome) fitting(logger klog.Logger, v placement.Verdict, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
-	found := sets.New[string]()
+// fitting returns all nodes where the new volumes may be, and why the others will not
+// do, as the scheduler adds up what filters say of nodes.
+func (p *VolumeHome) fitting(v placement.Verdict, nodes []fwk.NodeInfo) (found sets.Set[string], elsewhere []string) {
+	found = sets.New[string]()
 	dropped := map[string]int{}
 	for _, info := range nodes {
 		name := info.Node().Name
@@ -72,19 +72,11 @@ func (p *VolumeHome) fitting(logger klog.Logger, v placement.Verdict, nodes []fw
 			dropped[j.Reason.String()]++
 		}
 	}
-	var reasons []string
 	for reason, n := range dropped {
-		reasons = append(reasons, fmt.Sprintf("%d %s", n, reason))
+		elsewhere = append(elsewhere, fmt.Sprintf("%d %s", n, reason))
 	}
-	slices.Sort(reasons)
-	switch len(found) {
-	case 0:
-		return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, reasons...)
-	case len(nodes):
-		return nil, nil
-	}
-	logger.V(4).Info("Dropped nodes", "reasons", reasons)
-	return &fwk.PreFilterResult{NodeNames: found}, nil
+	slices.Sort(elsewhere)
+	return found, elsewhere
 }
 
 // ranks are nodes with room by their score, the best first. Where there are many,
@@ -143,12 +135,19 @@ func (p *VolumeHome) look(pod *corev1.Pod) int {
 	return look
 }
 
-// PostFilter has a pod that found no place among the best nodes tried on more, at
-// once. Until it was tried on all, nobody may be evicted for it.
+// PostFilter says why the nodes that PreFilter did not name will not do, when other
+// plugins have refused those that it named: of the rest the scheduler tells no more than
+// that they did not satisfy VolumeHome.
+//
+// It has a pod that found no place among the best nodes tried on more, at once. Until
+// it was tried on all, nobody may be evicted for it.
 func (p *VolumeHome) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	c := read(state, pod)
-	if c == nil || !c.narrowed {
+	if c == nil {
 		return nil, fwk.NewStatus(fwk.Unschedulable)
+	}
+	if !c.narrowed {
+		return nil, fwk.NewStatus(fwk.Unschedulable, c.elsewhere...)
 	}
 	look := p.look(pod)
 	p.lookedAt.Add(pod.UID, look+1)

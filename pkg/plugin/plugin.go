@@ -124,6 +124,7 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 	switch verdict.Action {
 	case placement.Pin:
 		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node, "beside", verdict.Beside)
+		c.elsewhere = []string{placement.DataElsewhere(verdict.Node).String()}
 		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
 	case placement.Allow:
 		logger.V(4).Info("Looks for a node for new volumes", "member", request.Member, "claims", len(verdict.Blank))
@@ -131,11 +132,17 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 			c.narrowed = true
 			return result, nil
 		}
-		result, status := p.fitting(logger, verdict, nodes)
-		if !status.IsSuccess() {
+		found, elsewhere := p.fitting(verdict, nodes)
+		switch len(found) {
+		case 0:
 			p.sleepers.alone(pod.UID)
+			return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, elsewhere...)
+		case len(nodes):
+			return nil, nil
 		}
-		return result, status
+		logger.V(4).Info("Dropped nodes", "reasons", elsewhere)
+		c.elsewhere = elsewhere
+		return &fwk.PreFilterResult{NodeNames: found}, nil
 	}
 	return nil, p.refuse(logger, pod, verdict.Reason)
 }

@@ -301,3 +301,29 @@ func (w *world) addNominated(name, claim, node string) {
 	_, err := w.client.CoreV1().Pods(namespace).Create(w.ctx, pod, metav1.CreateOptions{})
 	must(w, err)
 }
+
+// TestOthersRefuseTheNamedNodes has other plugins refuse the nodes that VolumeHome would
+// take: the pod is told why the rest will not do.
+func TestOthersRefuseTheNamedNodes(t *testing.T) {
+	w := newWorld(t)
+	w.storageNode("n1", "900Gi")
+	w.storageNode("n2", "1Gi")
+	w.addVolume("data-db-0", "n1", nil)
+	for _, x := range []struct{ name, only, want string }{
+		{"db-0", "n2", "do not hold the data, which is on node n1; waits for node n1 to pass all other filters (DataElsewhere)"},
+		{"web-0", "n2", "NoSpace"},
+	} {
+		w.addClaim("data-" + x.name)
+		pod := podOf(x.name, "data-"+x.name)
+		pod.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "host-of-" + x.only}
+		_, err := w.client.CoreV1().Pods(namespace).Create(w.ctx, pod, metav1.CreateOptions{})
+		must(w, err)
+		told := refusal(w.awaitPod(x.name, "refusal", func(p *corev1.Pod) bool { return strings.Contains(refusal(p), x.want) }))
+		if !strings.Contains(told, "1 node(s) didn't match Pod's node affinity/selector") {
+			t.Errorf("%s is told %q, and not which nodes others refused", x.name, told)
+		}
+	}
+	if n := w.volumesMade(); n != 0 {
+		t.Errorf("agents made %d volumes", n)
+	}
+}
