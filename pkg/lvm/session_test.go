@@ -53,28 +53,35 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-func TestFits(t *testing.T) {
+func TestKindOf(t *testing.T) {
+	const reports, creates, tags, none = 0, 1, 2, -1
 	many := append([]string{"fullreport"}, strings.Split(strings.Repeat("-o x ", 30), " ")[:60]...)
 	for name, c := range map[string]struct {
 		args []string
-		want bool
+		want int
 	}{
-		"report":                 {reportArgs, true},
-		"a change":               {[]string{"lvcreate", "-n", "a", "vg"}, false},
-		"an activation":          {[]string{"lvchange", "-a", "y", "vg/a"}, false},
-		"writes to stdout":       {[]string{"lvmconfig"}, false},
-		"nothing":                {nil, false},
-		"two words":              {[]string{"fullreport", "-o", "x y"}, false},
-		"a comment":              {[]string{"fullreport", "-o", "#x"}, false},
-		"quotes":                 {[]string{"fullreport", "-o", `"x"`}, false},
-		"two lines":              {[]string{"fullreport", "-o", "x\nlvremove"}, false},
-		"an empty argument":      {[]string{"fullreport", "-o", ""}, false},
-		"as many as lvm takes":   {many[:60], true},
-		"more than lvm takes":    {many, false},
-		"longer than it is sure": {[]string{"fullreport", "-o", strings.Repeat("x", mostBytes)}, false},
+		"report":                 {reportArgs, reports},
+		"a linear volume":        {[]string{"lvcreate", "-y", "--setautoactivation", "n", "-W", "y", "-Z", "y", "-l", "3", "-n", "a", "--addtag", "AZaz09_+.-/=!:&", "vg"}, creates},
+		"another layout":         {[]string{"lvcreate", "-y", "--type", "raid1", "-l", "3", "-n", "a", "vg"}, none},
+		"an unusual option":      {[]string{"lvcreate", "-y", "--config", "x=1", "-l", "3", "-n", "a", "vg"}, none},
+		"tags":                   {[]string{"lvchange", "--deltag", "s=1", "--addtag", "s=2", "vg/a"}, tags},
+		"an activation":          {[]string{"lvchange", "-y", "-a", "y", "vg/a"}, none},
+		"tags and an activation": {[]string{"lvchange", "--addtag", "s=2", "-ay", "vg/a"}, none},
+		"tags of a group":        {[]string{"vgchange", "--addtag", "s=2", "vg"}, none},
+		"a removal":              {[]string{"lvremove", "-y", "vg/a"}, none},
+		"writes to stdout":       {[]string{"lvmconfig"}, none},
+		"nothing":                {nil, none},
+		"two words":              {[]string{"lvchange", "--addtag", "x y", "vg/a"}, none},
+		"a comment":              {[]string{"lvchange", "--addtag", "#x", "vg/a"}, none},
+		"quotes":                 {[]string{"lvchange", "--addtag", `"x"`, "vg/a"}, none},
+		"two lines":              {[]string{"lvchange", "--addtag", "x\nlvremove", "vg/a"}, none},
+		"an empty argument":      {[]string{"lvchange", "--addtag", "", "vg/a"}, none},
+		"as many as lvm takes":   {many[:60], reports},
+		"more than lvm takes":    {many, none},
+		"longer than it is sure": {[]string{"lvchange", "--addtag", strings.Repeat("x", mostBytes), "vg/a"}, none},
 	} {
-		if got := fits(c.args); got != c.want {
-			t.Errorf("%s: %v", name, got)
+		if got := kindOf(c.args); got != c.want {
+			t.Errorf("%s: %d", name, got)
 		}
 	}
 }
