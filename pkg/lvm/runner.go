@@ -51,6 +51,9 @@ var enter = []string{"nsenter", "--target=1", "--mount", "--uts", "--ipc", "--"}
 func (e Exec) Run(ctx context.Context, site, name string, args ...string) ([]byte, error) {
 	ctx, cancel := e.within(ctx)
 	defer cancel()
+	if name == ReadDevice {
+		return e.readDevice(ctx, site, args)
+	}
 	cmd, err := e.command(ctx, name, args...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", site, err)

@@ -134,7 +134,7 @@ func (a *Agent) format(ctx context.Context, v Volume, mkfsOptions []string) erro
 		}); err != nil {
 			return notAvailable(v, err)
 		}
-		if content, err = filesystem.Probe(ctx, a.run, v.LV.Path); err != nil {
+		if content, err = filesystem.Superblock(ctx, a.run, v.LV.Path); err != nil {
 			return notAvailable(v, err)
 		}
 		if !isOwn(v, content) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,7 +80,7 @@ func ProbeAll(ctx context.Context, run lvm.Runner, devices []string) map[string]
 // readable reads, past the page cache, the first two MiB, where the file
 // systems that blkid knows keep what they are recognised by.
 func readable(ctx context.Context, run lvm.Runner, device string) error {
-	_, err := run.Run(ctx, "read", "dd", "if="+device, "of=/dev/null", "bs=1M", "count=2", "iflag=direct", "status=none")
+	_, err := run.Run(ctx, "read", lvm.ReadDevice, device, strconv.Itoa(2<<20))
 	if err != nil {
 		return fmt.Errorf("probe %s: blkid recognises nothing, and the device cannot be read: %w", device, err)
 	}

@@ -47,11 +47,17 @@ func TestMakeThenProbe(t *testing.T) {
 			if err != nil || !got.IsEmpty() {
 				t.Fatalf("blank device: %s, %v", got, err)
 			}
+			if got, err := Superblock(t.Context(), run, device); err != nil || got.Other == "" {
+				t.Fatalf("superblock of a blank device: %s, %v", got, err)
+			}
 			if err := Make(t.Context(), run, device, fsType, uuid); err != nil {
 				t.Fatal(err)
 			}
-			got, err = Probe(t.Context(), run, device)
-			if want := (Content{Type: fsType, UUID: uuid}); err != nil || got != want {
+			want := Content{Type: fsType, UUID: uuid}
+			if got, err = Superblock(t.Context(), run, device); err != nil || got != want {
+				t.Fatalf("its superblock is of %s, %v; want %s", got, err, want)
+			}
+			if got, err = Probe(t.Context(), run, device); err != nil || got != want {
 				t.Fatalf("got %s, %v; want %s", got, err, want)
 			}
 			if err := Check(t.Context(), run, device, fsType); err != nil {
@@ -210,7 +216,7 @@ func TestProbeDoubtIsNotEmpty(t *testing.T) {
 		"ambiguous":              {"blkid": ended("blkid", 8, "")},
 		"usage":                  {"blkid": ended("blkid", 4, "")},
 		"nothing, with a remark": {"blkid": ended("blkid", 2, "error: read failed")},
-		"nothing, unreadable":    {"blkid": ended("blkid", 2, ""), "dd": ended("dd", 1, "Input/output error")},
+		"nothing, unreadable":    {"blkid": ended("blkid", 2, ""), lvm.ReadDevice: ended(lvm.ReadDevice, 1, "input/output error")},
 		"killed":                 {"blkid": lvm.ErrUnknown},
 		"found without a name":   {},
 	} {
@@ -218,4 +224,33 @@ func TestProbeDoubtIsNotEmpty(t *testing.T) {
 			t.Errorf("%s: taken for %s", name, got)
 		}
 	}
+}
+
+// A device that cannot be read has no content, neither for the second witness nor for
+// the look after mkfs.
+func TestSuperblockOfNoDevice(t *testing.T) {
+	gone := filepath.Join(t.TempDir(), "gone")
+	if got, err := Superblock(t.Context(), lvm.Exec{}, gone); err == nil {
+		t.Errorf("a device that is not there: %s", got)
+	}
+	if err := readable(t.Context(), lvm.Exec{}, gone); err == nil {
+		t.Error("a device that is not there can be read")
+	}
+}
+
+func FuzzSuperblock(f *testing.F) {
+	xfs, ext4 := make([]byte, superblocks), make([]byte, superblocks)
+	copy(xfs, "XFSB")
+	ext4[1024+0x38], ext4[1024+0x39] = 0x53, 0xEF
+	for _, seed := range [][]byte{nil, make([]byte, superblocks), xfs, xfs[:47], ext4} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, head []byte) {
+		switch c := parseSuperblock(head); {
+		case c.IsEmpty():
+			t.Fatal("it said that the device is empty, which is for a probe to say")
+		case c.Type != "" && (len(c.UUID) != len(uuid) || c.Other != ""):
+			t.Fatalf("%+v", c)
+		}
+	})
 }
