@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,30 +18,30 @@ func TestSleepers(t *testing.T) {
 	away := wait{verdict: placement.Verdict{Action: placement.Refuse, Reason: placement.Reason{Code: placement.CodeHomeNotReady, Node: "n1"}}, nodes: []string{"n1"}}
 	home := wait{verdict: placement.Verdict{Action: placement.Pin, Node: "n1"}, nodes: []string{"n1"}}
 	back := change{keys: []string{nodeKey("n1")}, help: func(wait) bool { return true }}
-	bed := func(t *testing.T, f func(s *sleepers, woken *int)) {
+	bed := func(t *testing.T, f func(s *sleepers, woken *atomic.Int32)) {
 		synctest.Test(t, func(*testing.T) {
-			woken := 0
-			s := newSleepers(func(*corev1.Pod) { woken++ })
+			var woken atomic.Int32
+			s := newSleepers(func(*corev1.Pod) { woken.Add(1) })
 			f(s, &woken)
 			s.leave(pod.UID)
-			before := woken
+			before := woken.Load()
 			time.Sleep(time.Hour)
-			if woken != before || len(s.index) != 0 || !s.none() {
-				t.Errorf("woken %d times after it left; %d keys are left of it", woken-before, len(s.index))
+			if woken.Load() != before || len(s.index) != 0 || !s.none() {
+				t.Errorf("woken %d times after it left; %d keys are left of it", woken.Load()-before, len(s.index))
 			}
 		})
 	}
 	try := func(s *sleepers, w wait) { s.begin(pod); s.enter(pod, w) }
-	expect := func(t *testing.T, woken *int, after time.Duration, want int) {
+	expect := func(t *testing.T, woken *atomic.Int32, after time.Duration, want int) {
 		t.Helper()
 		time.Sleep(after)
 		synctest.Wait()
-		if *woken != want {
-			t.Fatalf("woken %d times, want %d", *woken, want)
+		if got := int(woken.Load()); got != want {
+			t.Fatalf("woken %d times, want %d", got, want)
 		}
 	}
 	t.Run("a refused pod stays behind the gate until it is woken", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			try(s, away)
 			expect(t, woken, time.Minute, 0)
 			if !s.shut(pod.UID) {
@@ -54,7 +55,7 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("a change while the verdict is being found", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			s.begin(pod)
 			s.hear(back)
 			s.enter(pod, away)
@@ -65,7 +66,7 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("a wake that nothing follows is repeated", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			try(s, away)
 			s.hear(back)
 			expect(t, woken, settle, 1)
@@ -76,14 +77,14 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("a storm of changes wakes seldom, and seldom again after a calm", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			storm := func() (attempts int) {
 				for range 30_000 { // a change each millisecond
-					before := *woken
+					before := woken.Load()
 					s.hear(back)
 					time.Sleep(time.Millisecond)
 					synctest.Wait()
-					if *woken > before {
+					if woken.Load() > before {
 						attempts++
 						try(s, away)
 					}
@@ -101,7 +102,7 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("another plugin may have looked too early", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			try(s, away)
 			s.hear(back)
 			expect(t, woken, settle, 1)
@@ -117,7 +118,7 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("no other plugin was asked", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			try(s, away)
 			s.hear(back)
 			expect(t, woken, settle, 1)
@@ -133,7 +134,7 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("the scheduler's own look after five minutes passes the gate", func(t *testing.T) {
-		bed(t, func(s *sleepers, woken *int) {
+		bed(t, func(s *sleepers, woken *atomic.Int32) {
 			try(s, away)
 			expect(t, woken, 5*time.Minute, 0)
 			if s.shut(pod.UID) {
@@ -142,7 +143,7 @@ func TestSleepers(t *testing.T) {
 		})
 	})
 	t.Run("what is retried by the queue is not gated", func(t *testing.T) {
-		bed(t, func(s *sleepers, _ *int) {
+		bed(t, func(s *sleepers, _ *atomic.Int32) {
 			try(s, wait{verdict: placement.Verdict{Action: placement.Refuse, Reason: placement.Reason{Code: placement.CodeCacheNotSynced}}})
 			if s.shut(pod.UID) {
 				t.Error("the gate is shut, and nobody would open it")
