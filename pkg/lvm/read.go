@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +19,10 @@ import (
 // shorter, as they are on the disk, past the page cache. Exec reads in this process, for
 // the start of a program that reads (dd) takes ten times as long as the read.
 const ReadDevice = "read-device"
+
+// reading are the devices whose read has not come back. One that hangs cannot be ended:
+// it keeps its thread and its memory until the device answers, so there is no second one.
+var reading sync.Map
 
 // chunk of a read, in bytes, and the alignment of memory that no disk exceeds.
 const chunk, alignment = 1 << 20, 4096
@@ -33,9 +39,14 @@ func (e Exec) readDevice(ctx context.Context, site string, args []string) ([]byt
 		head []byte
 		err  error
 	}
-	done := make(chan read, 1) // a device that does not answer keeps its reader
+	if since, hangs := reading.LoadOrStore(args[0], time.Now()); hangs {
+		return nil, fmt.Errorf("%s: %s %s: %w: a read that began %s has not come back: look for the disk in the kernel's log (dmesg); it is read again when that one has ended",
+			site, ReadDevice, args[0], ErrUnknown, since.(time.Time).Format(time.RFC3339))
+	}
+	done := make(chan read, 1)
 	go func() {
 		head, err := readDirect(args[0], n)
+		reading.Delete(args[0])
 		done <- read{head, err}
 	}()
 	select {

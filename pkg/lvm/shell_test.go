@@ -137,9 +137,9 @@ func TestShellSeesDisks(t *testing.T) {
 	}
 }
 
-// What one kind of command leaves in its process is not met by another kind: a volume
-// group of another system ID is not changed. (Mirrors need device-mapper:
-// TestVolumeLayouts in test/e2e.)
+// Each kind has its process, and sees a system ID that somebody changes. What one kind
+// would leave for another shows on active volumes only: TestVolumeLayouts and
+// TestVolumeForeign in test/e2e.
 func TestShellKinds(t *testing.T) {
 	loop := lvmtest.NewLoop(t, "vgt", "64M", "64M")
 	s, alone := lvm.New(loop.Shell(), lvm.MetadataOnly()), lvm.New(loop, lvm.MetadataOnly())

@@ -14,8 +14,8 @@ type cycle struct {
 	member   placement.Member
 	verdict  placement.Verdict
 	narrowed bool // to the best nodes
-	// elsewhere is why the nodes that PreFilter does not name will not do.
-	elsewhere []string
+	// dropped is why nodes will not do for new volumes.
+	dropped []string
 	// apiServer is the one that the verdict is good for.
 	apiServer string
 }

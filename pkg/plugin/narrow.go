@@ -61,22 +61,22 @@ func (p *VolumeHome) narrow(ctx context.Context, state fwk.CycleState, pod *core
 
 // fitting returns all nodes where the new volumes may be, and why the others will not
 // do, as the scheduler adds up what filters say of nodes.
-func (p *VolumeHome) fitting(v placement.Verdict, nodes []fwk.NodeInfo) (found sets.Set[string], elsewhere []string) {
+func (p *VolumeHome) fitting(v placement.Verdict, nodes []fwk.NodeInfo) (found sets.Set[string], dropped []string) {
 	found = sets.New[string]()
-	dropped := map[string]int{}
+	reasons := map[string]int{}
 	for _, info := range nodes {
 		name := info.Node().Name
 		if j := v.Judge(p.inventory.Room(name)); j.Fits {
 			found.Insert(name)
 		} else {
-			dropped[j.Reason.String()]++
+			reasons[j.Reason.String()]++
 		}
 	}
-	for reason, n := range dropped {
-		elsewhere = append(elsewhere, fmt.Sprintf("%d %s", n, reason))
+	for reason, n := range reasons {
+		dropped = append(dropped, fmt.Sprintf("%d %s", n, reason))
 	}
-	slices.Sort(elsewhere)
-	return found, elsewhere
+	slices.Sort(dropped)
+	return found, dropped
 }
 
 // ranks are nodes with room by their score, the best first. Where there are many,
@@ -143,11 +143,13 @@ func (p *VolumeHome) look(pod *corev1.Pod) int {
 // it was tried on all, nobody may be evicted for it.
 func (p *VolumeHome) PostFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, _ fwk.NodeToStatusReader) (*fwk.PostFilterResult, *fwk.Status) {
 	c := read(state, pod)
-	if c == nil {
+	switch {
+	case c == nil:
 		return nil, fwk.NewStatus(fwk.Unschedulable)
-	}
-	if !c.narrowed {
-		return nil, fwk.NewStatus(fwk.Unschedulable, c.elsewhere...)
+	case c.verdict.Action == placement.Pin:
+		return nil, fwk.NewStatus(fwk.Unschedulable, placement.DataElsewhere(c.verdict.Node).String())
+	case !c.narrowed:
+		return nil, fwk.NewStatus(fwk.Unschedulable, c.dropped...)
 	}
 	look := p.look(pod)
 	p.lookedAt.Add(pod.UID, look+1)

@@ -124,7 +124,6 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 	switch verdict.Action {
 	case placement.Pin:
 		logger.V(2).Info("Pinned", "member", request.Member, "node", verdict.Node, "beside", verdict.Beside)
-		c.elsewhere = []string{placement.DataElsewhere(verdict.Node).String()}
 		return &fwk.PreFilterResult{NodeNames: sets.New(verdict.Node)}, nil
 	case placement.Allow:
 		logger.V(4).Info("Looks for a node for new volumes", "member", request.Member, "claims", len(verdict.Blank))
@@ -132,16 +131,16 @@ func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *c
 			c.narrowed = true
 			return result, nil
 		}
-		found, elsewhere := p.fitting(verdict, nodes)
+		found, dropped := p.fitting(verdict, nodes)
 		switch len(found) {
 		case 0:
 			p.sleepers.alone(pod.UID)
-			return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, elsewhere...)
+			return nil, fwk.NewStatus(fwk.UnschedulableAndUnresolvable, dropped...)
 		case len(nodes):
 			return nil, nil
 		}
-		logger.V(4).Info("Dropped nodes", "reasons", elsewhere)
-		c.elsewhere = elsewhere
+		logger.V(4).Info("Dropped nodes", "reasons", dropped)
+		c.dropped = dropped
 		return &fwk.PreFilterResult{NodeNames: found}, nil
 	}
 	return nil, p.refuse(logger, pod, verdict.Reason)
