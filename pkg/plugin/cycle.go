@@ -37,10 +37,6 @@ func read(state fwk.CycleState, pod *corev1.Pod) *cycle {
 	return c
 }
 
-// skip is the answer for a pod that is none of our business. The framework changes
-// none such.
-var skip = fwk.NewStatus(fwk.Skip)
-
 // foreign says that the pod is none of our business.
 func (p *VolumeHome) foreign(pod *corev1.Pod) bool {
 	if !inventory.HasClaims(pod) {

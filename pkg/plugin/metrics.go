@@ -41,12 +41,16 @@ func newMeasures() measures {
 // register adds the numbers to the scheduler's. A second scheduler in one process,
 // as tests have it, goes without.
 func (m measures) register(i *inventory.Inventory) {
+	first := true
 	for _, x := range []metrics.Registerable{m.decisions, m.verdicts, m.wakes} {
 		if legacyregistry.Register(x) != nil {
 			x.Create(nil)
+			first = false
 		}
 	}
-	_ = legacyregistry.CustomRegister(newStock(i)) // fails for a second scheduler, too
+	if first { // the registry keeps a collector that it refused, and with it an inventory
+		_ = legacyregistry.CustomRegister(newStock(i))
+	}
 }
 
 func (m measures) decided(began time.Time, v placement.Verdict) {

@@ -95,17 +95,19 @@ func New(ctx context.Context, configuration runtime.Object, h fwk.Handle) (fwk.P
 func (p *VolumeHome) Name() string { return Name }
 
 // PreFilter pins the pod to the node with its data, leaves the nodes where new volumes
-// may be, or refuses it with the reason.
+// may be, or refuses it with the reason. It has nothing to say of a pod that is none of
+// our business, not even Skip: there is no Filter to skip, and the framework would note it
+// for each such pod.
 func (p *VolumeHome) PreFilter(ctx context.Context, state fwk.CycleState, pod *corev1.Pod, nodes []fwk.NodeInfo) (*fwk.PreFilterResult, *fwk.Status) {
 	if p.foreign(pod) {
 		p.sleepers.leave(pod.UID) // it may have been one of ours, in another class
-		return nil, skip
+		return nil, nil
 	}
 	p.sleepers.begin(pod)
 	request, reason := p.inventory.Request(pod)
 	if reason == nil && len(request.Claims) == 0 {
 		p.sleepers.leave(pod.UID)
-		return nil, skip
+		return nil, nil
 	}
 	logger := klog.FromContext(ctx).WithValues("pod", klog.KObj(pod))
 	began := time.Now()

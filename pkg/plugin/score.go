@@ -18,6 +18,9 @@ const scoresKey = Name + "/scores"
 // Clone returns the same value, which nobody changes.
 func (s scores) Clone() fwk.StateData { return s }
 
+// skip is shared: the framework does not change it.
+var skip = fwk.NewStatus(fwk.Skip)
+
 // PreScore ranks the nodes that are left for new volumes. There is nothing to
 // score for a pod that is not ours or has one node only.
 func (p *VolumeHome) PreScore(_ context.Context, state fwk.CycleState, pod *corev1.Pod, infos []fwk.NodeInfo) *fwk.Status {
