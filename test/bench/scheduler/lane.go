@@ -75,6 +75,7 @@ func newLane(s setup, w world) (*lane, error) {
 	}
 	factory := scheduler.NewInformerFactory(l.client, 0, nil)
 	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: l.client.EventsV1()})
+	context.AfterFunc(ctx, broadcaster.Shutdown)
 	var err error
 	if l.sched, err = scheduler.New(ctx, l.client, factory, nil, profile.NewRecorderFactory(broadcaster), options...); err != nil {
 		stop()

@@ -23,7 +23,7 @@ const slow = time.Second
 
 // result is what a lane cost in each of its rounds.
 type result struct {
-	lane    *lane
+	lane    string
 	samples []sample
 	pods    int
 }
@@ -91,7 +91,7 @@ func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 		if err != nil {
 			return nil, err
 		}
-		results[i] = result{lane: l, pods: min(p.most, max(least, int(p.length/max(usual, 1))))}
+		results[i] = result{lane: l.name, pods: min(p.most, max(least, int(p.length/max(usual, 1))))}
 	}
 	if !k.ours {
 		// What is to be equal must also have equal rounds.
@@ -104,7 +104,7 @@ func interleave(k kind, lanes []*lane, p plan) ([]result, error) {
 		for _, turn := range turns(k, lanes, round, p.every) {
 			if err := uncollected(func() error {
 				for _, i := range turn {
-					if err := results[i].take(k, round); err != nil {
+					if err := results[i].take(lanes[i], k, round); err != nil {
 						return err
 					}
 				}
@@ -149,7 +149,9 @@ func uncollected(f func() error) error {
 // turns are the lanes of a round in their order, in groups with a collection before
 // each. The order turns around each time, so that no lane always runs in the wake
 // of the same other. Foreign pods cost stock and ours the same but for noise: each
-// runs twice, so that neither is the one that drifts, with nothing between them.
+// runs twice, so that neither is the one that drifts, with nothing between them. The
+// extender comes after them, in an odd number of rounds: who is next has cold caches,
+// and takes turns, too.
 func turns(k kind, lanes []*lane, round, every int) [][]int {
 	var all [][]int
 	if k.ours {
@@ -158,30 +160,31 @@ func turns(k kind, lanes []*lane, round, every int) [][]int {
 		}
 	} else {
 		all = [][]int{{0, 1, 1, 0}}
-		if round%2 == 1 {
-			all = [][]int{{1, 0, 0, 1}}
-		}
 		for i := 2; i < len(lanes) && round%every == 0; i++ {
 			all = append(all, []int{i})
 		}
 	}
-	if round%2 == 1 {
+	switch {
+	case round%2 == 0:
+	case k.ours:
 		slices.Reverse(all)
+	default:
+		all[0] = []int{1, 0, 0, 1}
 	}
 	return all
 }
 
 // take measures one round of the lane.
-func (r *result) take(k kind, round int) error {
-	before, err := hintsUsed(r.lane.profile)
+func (r *result) take(l *lane, k kind, round int) error {
+	before, err := hintsUsed(l.profile)
 	if err != nil {
 		return err
 	}
-	s, err := r.lane.run(k, r.pods)
+	s, err := l.run(k, r.pods)
 	if err != nil {
 		return err
 	}
-	after, err := hintsUsed(r.lane.profile)
+	after, err := hintsUsed(l.profile)
 	if err != nil {
 		return err
 	}
