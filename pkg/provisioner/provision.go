@@ -44,7 +44,7 @@ func stateOf(err error) controller.ProvisioningState {
 	switch {
 	case errors.Is(err, lvm.ErrUnknown):
 		return controller.ProvisioningInBackground
-	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared, r.Code == CodeElsewhere, r.Code == CodeSiblingHere:
+	case r.Code == CodeNoSpace, r.Code == CodeVGMissing, r.Code == CodeVGPartial, r.Code == CodeVGForeign, r.Code == CodeMetadataFull, r.Code == CodeLVMNotShared, r.Code == CodeElsewhere, r.Code == CodeSiblingHere:
 		return controller.ProvisioningReschedule
 	default:
 		return controller.ProvisioningFinished
@@ -265,6 +265,9 @@ func (a *Agent) create(ctx context.Context, report *lvm.Report, c class, claim *
 	err = a.lvm.Create(ctx, vg, name, size, c.Layout, tags.Encode())
 	if errors.Is(err, lvm.ErrNoSpace) {
 		return nil, noSpace(vg, a.node, size, c.Layout.Room(vg))
+	}
+	if errors.Is(err, lvm.ErrForeign) {
+		return nil, vgForeign(vg, a.node)
 	}
 	if err != nil {
 		return nil, err

@@ -29,6 +29,7 @@ const (
 	CodeVGMissing        = "VolumeGroupMissing"
 	CodeVGAmbiguous      = "VolumeGroupAmbiguous"
 	CodeVGPartial        = "VolumeGroupPartial"
+	CodeVGForeign        = "VolumeGroupForeign"
 	CodeNoSpace          = "NoSpace"
 	CodeMetadataFull     = "MetadataFull"
 	CodeModeDiffers      = "VolumeModeDiffers"
@@ -80,6 +81,12 @@ func vgAmbiguous(vg, node string, n int) Reason {
 
 func vgPartial(vg, node string, missing int) Reason {
 	return Reason{CodeVGPartial, fmt.Sprintf("%d physical volumes of volume group %q on node %s are missing, nothing is written to it: bring the disks back; one that is back and still called missing: vgextend --restoremissing %s DISK", missing, vg, node, vg)}
+}
+
+func vgForeign(vg lvm.VG, node string) Reason {
+	return Reason{CodeVGForeign, fmt.Sprintf("volume group %q on node %s belongs to system ID %s, to lvm those are another machine's disks and it changes nothing on them: "+
+		"put the system ID of the machine back if that was changed (lvm systemid; lvm.conf, global/system_id_source); if the disks have moved here for good, give them the machine's: "+
+		"vgchange --config 'local/extra_system_ids=[%q]' --systemid NEW %s", vg.Name, node, vg.SystemID, vg.SystemID, vg.Name)}
 }
 
 func dirMissing(node string) Reason {

@@ -32,7 +32,7 @@ func TestVolumeForeign(t *testing.T) {
 
 	systemID(t, "other")
 	request(t, "new", "plain", "64Mi")
-	wantEventSince(t, since, volumesNamespace, "PersistentVolumeClaim", "new", "ProvisioningFailed", "system ID")
+	wantEventSince(t, since, volumesNamespace, "PersistentVolumeClaim", "new", "ProvisioningFailed", "belongs to system ID this", "vgchange")
 	systemID(t, "this")
 	if after := groupSeqno(t); after != before {
 		t.Errorf("the metadata of a foreign group was changed: from %s to %s", before, after)

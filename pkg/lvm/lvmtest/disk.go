@@ -42,7 +42,9 @@ type group struct {
 	missing, flagged int
 	seqno            int
 	// old is what the next volume finds on its blocks.
-	old     string
+	old string
+	// foreign is the system ID of the machine that it belongs to, "" for this one.
+	foreign string
 	volumes []*Volume
 }
 
@@ -233,6 +235,9 @@ func (d *Disk) create(args []string) ([]byte, int, string) {
 		if g.gone() > 0 {
 			return nil, 5, fmt.Sprintf("Cannot change VG %s while PVs are missing.", vg)
 		}
+		if g.foreign != "" {
+			return nil, 5, fmt.Sprintf("Cannot access VG %s with system ID %s with unknown local system ID.", vg, g.foreign)
+		}
 		if slices.ContainsFunc(g.volumes, func(v *Volume) bool { return v.Name == name }) {
 			return nil, 5, fmt.Sprintf("Logical Volume %q already exists in volume group %q", name, vg)
 		}
@@ -360,7 +365,7 @@ func (d *Disk) report() []byte {
 		s := section{VG: []row{{
 			"vg_uuid": g.uuid, "vg_name": g.name, "vg_size": number(g.extents * ExtentSize), "vg_free": number(g.free() * ExtentSize),
 			"vg_extent_size": number(ExtentSize), "vg_missing_pv_count": strconv.Itoa(g.gone()), "vg_seqno": strconv.Itoa(g.seqno),
-			"vg_tags": strings.Join(g.tags, ","), "vg_mda_size": "1044480", "vg_mda_free": number(g.mdaFree), "vg_systemid": "",
+			"vg_tags": strings.Join(g.tags, ","), "vg_mda_size": "1044480", "vg_mda_free": number(g.mdaFree), "vg_systemid": g.foreign,
 		}}}
 		for i, free := range g.freeOf() {
 			missing := "" // the last ones go first

@@ -48,6 +48,9 @@ func (d *Disk) SetMetadataFree(vg string, bytes int64) { d.group(vg).mdaFree = b
 // group. "ambiguous" is one that lvm's wiping passes over.
 func (d *Disk) SetOld(vg, signature string) { d.group(vg).old = signature }
 
+// SetForeign gives a volume group to the machine of that system ID; what is active stays so.
+func (d *Disk) SetForeign(vg, systemID string) { d.group(vg).foreign = systemID }
+
 // find has a new volume meet what is on its blocks, and returns why lvcreate ends, or "".
 func (v *Volume) find(old string, args []string) string {
 	switch wipes := after(args, "-W") == "y" && old != "ambiguous"; {
