@@ -31,7 +31,7 @@ func TestVolumeForeign(t *testing.T) {
 	before, since := groupSeqno(t), time.Now()
 
 	systemID(t, "other")
-	request(t, "new", "plain", "64Mi")
+	ask(t, "new", "plain", "64Mi", "", "schedulerName: berth-scheduler") // the agent sends it back to the scheduler
 	wantEventSince(t, since, volumesNamespace, "PersistentVolumeClaim", "new", "ProvisioningFailed", "belongs to system ID this", "vgchange")
 	systemID(t, "this")
 	if after := groupSeqno(t); after != before {
