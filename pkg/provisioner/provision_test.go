@@ -153,7 +153,7 @@ func TestProvisionRefuses(t *testing.T) {
 		"a disk missing": {func(f *fixture, _ *corev1.PersistentVolumeClaim) { f.disk.LosePV("berth", 1) }, controller.ProvisioningReschedule,
 			[]string{"1 physical volumes", "bring the disks back"}},
 		"another machine's disks": {func(f *fixture, _ *corev1.PersistentVolumeClaim) { f.disk.SetForeign("berth", "n7") }, controller.ProvisioningReschedule,
-			[]string{nodeName, "system ID n7", "another machine's", `vgchange --config 'local/extra_system_ids=["n7"]'`}},
+			[]string{nodeName, "system ID n7", "another machine's", `local/system_id="n7"' --systemid ID berth`}},
 		"many writers": {func(_ *fixture, claim *corev1.PersistentVolumeClaim) {
 			claim.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadWriteMany}
 		}, controller.ProvisioningFinished, []string{"ReadWriteMany", "use ReadWriteOnce"}},

@@ -71,7 +71,7 @@ func memberAmbiguous(claim, first, second string) Reason {
 }
 
 func vgMissing(vg, node string) Reason {
-	return Reason{CodeVGMissing, fmt.Sprintf("node %s has no volume group %q: create it there (vgcreate %s DEVICE…), check that lvm sees its devices (vgs, lvmdevices), "+
+	return Reason{CodeVGMissing, fmt.Sprintf("node %s has no volume group %q: if its disks are there, see why lvm does not show it (vgs --foreign, lvmdevices; docs/runbook.md, 4); if it never had one, create it (vgcreate %s DEVICE…), "+
 		"or name another one in the StorageClass's parameter %s", node, vg, vg, paramVolumeGroup)}
 }
 
@@ -85,8 +85,8 @@ func vgPartial(vg, node string, missing int) Reason {
 
 func vgForeign(vg lvm.VG, node string) Reason {
 	return Reason{CodeVGForeign, fmt.Sprintf("volume group %q on node %s belongs to system ID %s, to lvm those are another machine's disks and it changes nothing on them: "+
-		"put the system ID of the machine back if that was changed (lvm systemid; lvm.conf, global/system_id_source); if the disks have moved here for good, give them the machine's: "+
-		"vgchange --config 'local/extra_system_ids=[%q]' --systemid NEW %s", vg.Name, node, vg.SystemID, vg.SystemID, vg.Name)}
+		"put the system ID of the machine back if that was changed (lvm systemid; lvm.conf, global/system_id_source); if the disks are here for good and no other machine uses them, give them this one's (or '' if it has none), which lvm does while none of the group's volumes is active: "+
+		"vgchange --config 'global/system_id_source=\"lvmlocal\" local/system_id=%q' --systemid ID %s", vg.Name, node, vg.SystemID, vg.SystemID, vg.Name)}
 }
 
 func dirMissing(node string) Reason {

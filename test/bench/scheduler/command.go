@@ -142,6 +142,9 @@ func (o options) sizes(report *figures.Report) error {
 			return err
 		}
 	}
+	if len(report.Rows) == 0 {
+		return fmt.Errorf("measure what --only %q matches: it matches no cycle; the table of a run without it has the names", o.only)
+	}
 	return nil
 }
 
@@ -208,9 +211,9 @@ func (o options) lanes(report *figures.Report, w world, suffix string, kinds []k
 	}
 	second := setup{name: laneOurs, profiles: ours}
 	if o.control {
-		second = setup{name: laneAgain, profiles: stock}
+		second = setup{name: laneAgain, profiles: stock, csiDriver: true}
 	}
-	setups := []setup{{name: laneStock, profiles: stock}, second, extended}
+	setups := []setup{{name: laneStock, profiles: stock, csiDriver: true}, second, extended}
 	measured := make([][]result, len(kinds))
 	starts := o.neutralStarts
 	if suffix == signed {
@@ -257,7 +260,7 @@ func withLanes(setups []setup, w world, backwards bool, f func([]*lane) error) e
 		if backwards {
 			n = len(setups) - 1 - n
 		}
-		w.csiDriver = setups[n].name == laneStock || setups[n].name == laneAgain
+		w.csiDriver = setups[n].csiDriver
 		l, err := newLane(setups[n], w)
 		if err != nil {
 			return err

@@ -42,6 +42,8 @@ type setup struct {
 	name string
 	// profiles is the scheduler's configuration.
 	profiles []config.KubeSchedulerProfile
+	// csiDriver is whether it finds one, without which stock does not look at capacity.
+	csiDriver bool
 	// percentage of nodes that the filters look for, nil for the default.
 	percentage *int32
 	// clouds are where watches of volumes and capacities come from, nil for the fake.

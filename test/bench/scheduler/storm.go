@@ -33,12 +33,12 @@ func (o options) storms(report *figures.Report) error {
 	if err != nil {
 		return err
 	}
-	setups := []setup{{name: laneStock, profiles: stock}, {name: laneOurs, profiles: ours}}
+	setups := []setup{{name: laneStock, profiles: stock, csiDriver: true}, {name: laneOurs, profiles: ours}}
 	seen := map[string]*skies{laneStock: {}, laneOurs: {}}
 	for _, i := range []int{0, 1, 1, 0} {
 		s := setups[i]
 		fmt.Fprintf(os.Stderr, "%d nodes: storm over %s\n", o.stormNodes, s.name)
-		w := world{nodes: o.stormNodes, volumes: volumesPerNode * o.stormNodes, absent: absent, csiDriver: s.name == laneStock}
+		w := world{nodes: o.stormNodes, volumes: volumesPerNode * o.stormNodes, absent: absent, csiDriver: s.csiDriver}
 		now, err := blow(s, w, o.weather)
 		if err != nil {
 			return fmt.Errorf("storm over %s: %w", s.name, err)
