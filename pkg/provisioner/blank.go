@@ -31,7 +31,7 @@ func areSiblings(t, o volume.Tags) bool {
 // escaped the watches of whoever sent it here, or of this agent: each may be behind
 // the one of claims. find then judges what has been seen.
 func (a *Agent) seenAll(ctx context.Context, claim *corev1.PersistentVolumeClaim) error {
-	if err := a.allSeen(ctx, claim.Namespace, claim.Name); err != nil {
+	if err := a.allSeen(ctx, claim.Namespace, claim.Name, ""); err != nil {
 		return fmt.Errorf("make a volume for claim %s/%s: %w", claim.Namespace, claim.Name, err)
 	}
 	return a.noHomeAway(ctx, claim)
@@ -68,8 +68,8 @@ func (a *Agent) noHomeAway(ctx context.Context, claim *corev1.PersistentVolumeCl
 }
 
 // allSeen fails while this agent has not seen each PersistentVolume of a claim that
-// the API server has, as it is there.
-func (a *Agent) allSeen(ctx context.Context, namespace, claim string) error {
+// the API server has, as it is there; of one volume's, if its LV UUID is given.
+func (a *Agent) allSeen(ctx context.Context, namespace, claim, lvUUID string) error {
 	list, err := a.client.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{
 		LabelSelector: volume.LabelClaim + "=" + volume.LVName(namespace, claim),
 	})
@@ -77,6 +77,9 @@ func (a *Agent) allSeen(ctx context.Context, namespace, claim string) error {
 		return fmt.Errorf("ask for the claim's PersistentVolumes: %w", err)
 	}
 	for _, pv := range list.Items {
+		if lvUUID != "" && pv.Annotations[volume.AnnotationLVUUID] != lvUUID {
+			continue
+		}
 		seen, exists, err := a.pvs.GetByKey(pv.Name)
 		if err != nil {
 			return fmt.Errorf("look up PV %s: %w", pv.Name, err)

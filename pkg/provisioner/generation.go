@@ -160,8 +160,9 @@ func (a *Agent) supersede(ctx context.Context, v Volume, why string) error {
 		}
 	}
 	// One that has just been saved, for a claim that is about to be bound to it, may
-	// not have been seen yet.
-	if err := a.allSeen(ctx, v.Tags.Namespace, v.Tags.Claim); err != nil {
+	// not have been seen yet. What else is of the claim can only outrank v the more;
+	// this very pass may be writing it.
+	if err := a.allSeen(ctx, v.Tags.Namespace, v.Tags.Claim, v.LV.UUID); err != nil {
 		return fmt.Errorf("supersede %s: %w", v, err)
 	}
 	delete(a.verified, v.LV.UUID)

@@ -165,8 +165,9 @@ func TestSupersededInUse(t *testing.T) {
 
 // Of equal generations neither is given to the claim, until a person names one.
 func TestEqualGenerations(t *testing.T) {
-	t.Run("here", func(t *testing.T) {
+	here := func(t *testing.T, writers int) {
 		f := newFixture(t)
+		f.agent.writers = writers
 		a, b := f.add("a", 1), f.add("b", 1)
 		f.pass()
 		if n := len(f.pvs()); n != 0 {
@@ -198,7 +199,10 @@ func TestEqualGenerations(t *testing.T) {
 			t.Errorf("%s and %s", stateOfLV(a), stateOfLV(b))
 		}
 		f.kept(a, b)
-	})
+	}
+	t.Run("here", func(t *testing.T) { here(t, DefaultWriters) })
+	// One of the two is shown before the other one is fenced, in the same pass.
+	t.Run("here, one after the other", func(t *testing.T) { here(t, 1) })
 	t.Run("elsewhere", func(t *testing.T) {
 		f := newFixture(t)
 		here := f.add("here", 1)
