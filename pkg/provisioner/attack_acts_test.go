@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/reference"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v10/controller"
@@ -315,8 +317,7 @@ func (w *world) oneAgent(r *rand.Rand, do func(p *agentProcess, r *rand.Rand) st
 // serve does what the library does for the claims that have the node selected.
 func (w *world) serve(p *agentProcess, r *rand.Rand) string {
 	said := ""
-	for _, o := range p.stores[1].List() {
-		c := o.(*corev1.PersistentVolumeClaim)
+	for _, c := range inOrder[*corev1.PersistentVolumeClaim](p.stores[1]) {
 		if c.Spec.VolumeName != "" || !p.ShouldProvision(context.Background(), c) || p.unsaved[c.UID] != nil {
 			continue
 		}
@@ -331,10 +332,22 @@ func (w *world) serve(p *agentProcess, r *rand.Rand) string {
 	return p.machine.node + said
 }
 
+// inOrder lists what a store holds, which has no order of its own, so that a sequence
+// can be played again.
+func inOrder[T any](store cache.Store) []T {
+	var all []T
+	for _, key := range slices.Sorted(slices.Values(store.ListKeys())) {
+		if o, exists, _ := store.GetByKey(key); exists {
+			all = append(all, o.(T))
+		}
+	}
+	return all
+}
+
 // save does what the library's queue does with the PVs that are not saved yet.
 func (w *world) save(ctx context.Context, p *agentProcess) error {
-	for uid, pv := range p.unsaved {
-		_, err := p.client.CoreV1().PersistentVolumes().Create(ctx, pv.DeepCopy(), metav1.CreateOptions{})
+	for _, uid := range slices.Sorted(maps.Keys(p.unsaved)) {
+		_, err := p.client.CoreV1().PersistentVolumes().Create(ctx, p.unsaved[uid].DeepCopy(), metav1.CreateOptions{})
 		if err != nil && !apierrors.IsAlreadyExists(err) {
 			return err
 		}
@@ -378,8 +391,7 @@ func (w *world) agentDeletes(r *rand.Rand) string {
 // deletes does what the library does for released PVs of policy Delete.
 func (w *world) deletes(p *agentProcess, r *rand.Rand) string {
 	said := ""
-	for _, o := range p.stores[0].List() {
-		pv := o.(*corev1.PersistentVolume)
+	for _, pv := range inOrder[*corev1.PersistentVolume](p.stores[0]) {
 		if pv.Status.Phase != corev1.VolumeReleased || pv.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete ||
 			pv.Annotations[annProvisionedBy] != volume.Provisioner || !p.ShouldDelete(context.Background(), pv) {
 			continue
