@@ -18,7 +18,7 @@ type kind struct {
 	// home is the only node that is right for the n-th pod, "" when many are.
 	home func(w world, n int) string
 	ours bool // the pod has a claim of Berth's class
-	// faster is how much faster ours has to be in a large cluster, 0 for no goal.
+	// faster is how many times stock's speed ours has to reach in a large cluster.
 	faster float64
 }
 
@@ -33,10 +33,18 @@ func boundVolume() kind {
 	}
 }
 
+// What a new volume has to reach in a large cluster where the class has no volume yet,
+// and where it has many: VolumeBinding looks up all of them for the pod, on whose part
+// nearly all of the cycle then goes, whatever we do.
+const (
+	newAmongNone = 400
+	newAmongMany = 150
+)
+
 // newVolume is a member whose claim has no volume.
-func newVolume() kind {
+func newVolume(faster float64) kind {
 	return kind{
-		name: "new volume", ours: true, faster: 400, home: anywhere,
+		name: "new volume", ours: true, faster: faster, home: anywhere,
 		pod: func(n int) *corev1.Pod { return memberPod(member{"new", n}) },
 	}
 }

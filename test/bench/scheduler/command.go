@@ -23,7 +23,7 @@ type options struct {
 	neutralPods    int
 	neutralStarts  int
 	only           string // a regular expression
-	control        bool   // stock again instead of ours
+	control        string // what takes the place of ours
 
 	parts      []string
 	stormNodes int
@@ -35,6 +35,13 @@ const (
 	laneStock = "stock"
 	laneOurs  = "VolumeHome"
 	laneAgain = "stock again"
+	laneNamed = "stock, one node named"
+)
+
+// The controls: what is measured in the place of ours.
+const (
+	controlStock = "stock"
+	controlNamed = "named"
 )
 
 // signed is what a row's name ends in when the scheduler may batch.
@@ -76,8 +83,8 @@ is not the scheduler's.
 
 A pod that is not placed, or not with its volume, ends the run with an error. The
 exit code is 1 as well when a goal is missed. Foreign pods are compared to one part
-in a hundred: give the benchmark a processor of its own, as with taskset -c 0.`,
-		Example:       "  bench-scheduler\n  bench-scheduler --parts storm\n  taskset -c 0 bench-scheduler --parts cycles --only 'foreign.*signed' --control\n  bench-scheduler --parts cycles --nodes 100 --rounds 3 --neutral-rounds 5",
+in a hundred, for which the benchmark keeps to one processor; leave it that one.`,
+		Example:       "  bench-scheduler\n  bench-scheduler --parts storm\n  bench-scheduler --parts cycles --only 'foreign.*signed' --control stock\n  bench-scheduler --parts cycles --nodes 5000 --only 'new volume' --control named\n  bench-scheduler --parts cycles --nodes 100 --rounds 3 --neutral-rounds 5",
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -89,7 +96,7 @@ in a hundred: give the benchmark a processor of its own, as with taskset -c 0.`,
 	flags.StringSliceVar(&o.parts, "parts", []string{cycles, storm}, "what to measure")
 	flags.IntSliceVar(&o.nodes, "nodes", []int{100, 1000, 5000}, "sizes of cluster")
 	flags.StringVar(&o.only, "only", "", "regular expression of the cycles to measure, as the table names them: \"foreign.*signed\"")
-	flags.BoolVar(&o.control, "control", false, "stock beside itself, in the place of ours: what a ratio of this machine is worth")
+	flags.StringVar(&o.control, "control", "", "in the place of ours: \"stock\", itself, what a ratio of this machine is worth; or \"named\", for new volumes only, stock with a plugin that names a node and knows nothing, the most that any plugin can reach")
 	flags.IntVar(&o.plan.rounds, "rounds", 7, "rounds of each scheduler, for pods with volumes of ours")
 	flags.IntVar(&o.neutralRounds, "neutral-rounds", 200, "rounds of stock and ours, for foreign pods")
 	flags.IntVar(&o.neutralPods, "neutral-pods", 480, "most foreign pods of a scheduler at a time, twice in a round")
@@ -168,8 +175,8 @@ func (o options) size(report *figures.Report, nodes int) error {
 		kinds       []kind
 		stock, ours []config.KubeSchedulerProfile
 	}{
-		{full, "", []kind{boundVolume(), newVolume(), noVolume(), foreignVolume()}, stock, ours},
-		{first, ", none there yet", []kind{newVolume()}, stock, ours},
+		{full, "", []kind{boundVolume(), newVolume(newAmongMany), noVolume(), foreignVolume()}, stock, ours},
+		{first, ", none there yet", []kind{newVolume(newAmongNone)}, stock, ours},
 		{full, signed, []kind{noVolume()}, withSignatures(stock), withSignatures(ours)},
 	} {
 		kinds := slices.DeleteFunc(part.kinds, func(k kind) bool { return !only.MatchString(nameOf(part.world, k, part.suffix)) })
@@ -210,8 +217,14 @@ func (o options) lanes(report *figures.Report, w world, suffix string, kinds []k
 		return err
 	}
 	second := setup{name: laneOurs, profiles: ours}
-	if o.control {
+	switch o.control {
+	case "":
+	case controlStock:
 		second = setup{name: laneAgain, profiles: stock, csiDriver: true}
+	case controlNamed:
+		second = setup{name: laneNamed, profiles: withNamed(stock)}
+	default:
+		return fmt.Errorf("read --control %q: want %s or %s", o.control, controlStock, controlNamed)
 	}
 	setups := []setup{{name: laneStock, profiles: stock, csiDriver: true}, second, extended}
 	measured := make([][]result, len(kinds))

@@ -64,7 +64,7 @@ func newLane(s setup, w world) (*lane, error) {
 	}
 	options := []scheduler.Option{
 		scheduler.WithProfiles(s.profiles...),
-		scheduler.WithFrameworkOutOfTreeRegistry(frameworkruntime.Registry{plugin.Name: plugin.New}),
+		scheduler.WithFrameworkOutOfTreeRegistry(frameworkruntime.Registry{plugin.Name: plugin.New, namedPlugin: newNamed}),
 		scheduler.WithPercentageOfNodesToScore(s.percentage),
 	}
 	if s.extend != nil {
