@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/berth-dev/berth/pkg/volume"
+	"github.com/berth-dev/berth/test/played"
 )
 
 // agent plays lvm-provisioner on all machines.
@@ -63,8 +64,8 @@ func (a *agent) run(ctx context.Context) error {
 		seen     func(o any)
 	}{
 		{factory.Core().V1().PersistentVolumes().Informer(), func(o any) {
-			if pv := o.(*corev1.PersistentVolume); pv.Status.Phase == corev1.VolumeReleased && pv.Spec.ClaimRef.UID != "" {
-				later(func(ctx context.Context) error { return a.reserve(ctx, pv) })
+			if pv := o.(*corev1.PersistentVolume); pv.Status.Phase == corev1.VolumeReleased {
+				later(func(ctx context.Context) error { return played.Reserve(ctx, a.client, pv) })
 			}
 		}},
 		{factory.Core().V1().PersistentVolumeClaims().Informer(), func(o any) {
@@ -81,19 +82,6 @@ func (a *agent) run(ctx context.Context) error {
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	return nil
-}
-
-// reserve keeps a released volume that was found intact for any claim of its name,
-// once the API server itself says that the claim that it was bound to is gone.
-func (a *agent) reserve(ctx context.Context, pv *corev1.PersistentVolume) error {
-	claim, err := a.client.CoreV1().PersistentVolumeClaims(namespace).Get(ctx, pv.Spec.ClaimRef.Name, metav1.GetOptions{})
-	if err == nil && claim.UID == pv.Spec.ClaimRef.UID || err != nil && !apierrors.IsNotFound(err) {
-		return err
-	}
-	next := pv.DeepCopy()
-	next.Spec.ClaimRef.UID, next.Spec.ClaimRef.ResourceVersion = "", ""
-	_, err = a.client.CoreV1().PersistentVolumes().Update(ctx, next, metav1.UpdateOptions{})
-	return err
 }
 
 // provision makes the claim's volume on the node that was chosen for it. Where

@@ -18,6 +18,7 @@ import (
 	storagevolume "k8s.io/component-helpers/storage/volume"
 
 	"github.com/berth-dev/berth/pkg/volume"
+	"github.com/berth-dev/berth/test/played"
 )
 
 // workers is how many objects of a kind the fleet works on at once.
@@ -114,27 +115,13 @@ func (f *fleet) runPod(ctx context.Context, key string) error {
 	return ignoreGone(err)
 }
 
-// reserve is the agent that has found a released volume intact. As the real one it asks
-// the API server whether the claim is gone: a volume that is being bound says for a while
-// that it is released and whose it is, and taking that back would begin the binding anew.
+// reserve is the agent that looks at a volume that has changed.
 func (f *fleet) reserve(ctx context.Context, key string) error {
 	pv, found := stored[*corev1.PersistentVolume](f.factory.Core().V1().PersistentVolumes().Informer(), key)
-	if !found || pv.Status.Phase != corev1.VolumeReleased || pv.Spec.ClaimRef == nil || pv.Spec.ClaimRef.UID == "" {
+	if !found {
 		return nil
 	}
-	claim, err := f.client.CoreV1().PersistentVolumeClaims(pv.Spec.ClaimRef.Namespace).Get(ctx, pv.Spec.ClaimRef.Name, metav1.GetOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return err
-	}
-	if err == nil && claim.UID == pv.Spec.ClaimRef.UID {
-		return nil
-	}
-	next := pv.DeepCopy()
-	next.Spec.ClaimRef = &corev1.ObjectReference{
-		Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: pv.Spec.ClaimRef.Namespace, Name: pv.Spec.ClaimRef.Name,
-	}
-	_, err = f.client.CoreV1().PersistentVolumes().Update(ctx, next, metav1.UpdateOptions{})
-	return ignoreGone(err)
+	return ignoreGone(played.Reserve(ctx, f.client, pv))
 }
 
 // provision is the agent of the node that a scheduler has selected. A volume of

@@ -33,3 +33,21 @@ func TestSmoke(t *testing.T) {
 		t.Errorf("%d rows of signed pods, want stock's and ours", signed)
 	}
 }
+
+// TestControls runs what takes the place of ours, on new volumes.
+func TestControls(t *testing.T) {
+	for _, control := range []string{controlStock, controlNamed} {
+		o := options{manifests: "../../../manifests", only: "new volume", control: control, plan: plan{rounds: 1, length: time.Millisecond, most: 6}, neutralStarts: 1}
+		var report figures.Report
+		if err := o.size(&report, 12); err != nil {
+			t.Errorf("%s: %v", control, err)
+		}
+		if len(report.Rows) != 6 {
+			t.Errorf("%s: %d rows, want three lanes in two worlds", control, len(report.Rows))
+		}
+	}
+	o := options{manifests: "../../../manifests", control: "other", neutralStarts: 1}
+	if err := o.size(&figures.Report{}, 12); err == nil || !strings.Contains(err.Error(), controlNamed) {
+		t.Errorf("an unknown control: %v", err)
+	}
+}
